@@ -1,0 +1,1 @@
+"""Plain Python shared by DAGs, jobs and tests: no Airflow here, no AWS client at import."""

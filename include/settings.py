@@ -1,0 +1,106 @@
+"""The project's settings: names, region, thresholds, schedules. One frozen object, read from RETAIL_* variables.
+
+Every key is documented in `.env.example`. An unknown RETAIL_* variable is refused, so that a typing error cannot
+silently leave a default in force.
+"""
+
+import os
+from functools import lru_cache
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "RETAIL_"
+REGION = "ap-southeast-1"
+PROJECT = "RetailMLOps"
+TIMEZONE = "Asia/Ho_Chi_Minh"
+METRIC_NAMESPACE = "RetailMLOps"
+
+MODEL_PACKAGE_GROUP = "retail-price-sensitivity-models"
+CLUSTER_NAME = "mlops-retail-cluster"
+NODEGROUP_NAME = "general"
+NAMESPACE = "mlops"
+API_NAME = "retail-api"
+API_SERVICE_ACCOUNT = "retail-api-sa"
+API_REPOSITORY = "mlops/retail-api"
+JOBS_REPOSITORY = "mlops/retail-jobs"
+
+
+def _only_our_region(region: str) -> str:
+    if region != REGION:
+        raise ValueError(f"everything lives in {REGION}, not in {region}: correct RETAIL_REGION in .env")
+    return region
+
+
+class Settings(BaseSettings):
+    """What a user may change, by a RETAIL_* variable of the same name in upper case."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    environment: str = Field("dev", pattern=r"^[a-z][a-z0-9]{1,11}$", description="environment's name: part of names and tags")
+    account_id: str = Field("123456789012", pattern=r"^\d{12}$", description="AWS account; the embedded AWS uses the default")
+    region: Annotated[str, AfterValidator(_only_our_region)] = REGION
+    owner: str = Field("ml-team", min_length=1, description="tag Owner")
+    cost_center: str = Field("retail", min_length=1, description="tag CostCenter")
+
+    # --- data ---
+    row_tolerance: float = Field(0.001, ge=0, le=0.05, description="share of a week's rows that a row rule may reject")
+    split_salt: str = Field("retail-mlops", min_length=1, description="changes which customers are in which split")
+
+    # --- gate ---
+    min_accuracy: float = Field(0.80, ge=0.5, le=1, description="KPI: accuracy on the test split, 3 classes")
+    min_macro_f1: float = Field(0.70, ge=0.4, le=1, description="KPI: macro F1 on the test split, 3 classes")
+    control_margin: float = Field(0.03, gt=0, le=0.1, description="how far the shuffled-label control may lie from majority")
+    approval_timeout_minutes: int = Field(24 * 60, ge=1, le=7 * 24 * 60, description="unanswered approvals are rejected")
+
+    # --- jobs ---
+    training_instance: str = "ml.m5.large"
+    processing_instance: str = "ml.t3.large"
+    job_max_runtime_seconds: int = Field(3600, ge=60, le=86400)
+    poll_seconds: int = Field(30, ge=1, le=120, description="how often a waiting task asks AWS; the embedded world uses 1")
+
+    # --- cluster ---
+    kubernetes_version: str = Field("1.36", pattern=r"^1\.\d\d$")
+    node_instance_types: str = "t3.medium"
+    node_count: int = Field(2, ge=1, le=10)
+    cluster_cidrs: str = Field("", description="CIDRs that may reach the cluster's API, comma separated; no default to the world")
+    endpoint_port: int = Field(80, ge=1, le=65535, description="port of the public endpoint")
+    overlay: Literal["eks", "embedded"] = "eks"
+    require_image_scan: bool = Field(True, description="deploy refuses an image without a finished, clean scan")
+
+    @model_validator(mode="after")
+    def _no_open_cluster(self) -> Self:
+        if "0.0.0.0/0" in self.cluster_cidrs:
+            raise ValueError("RETAIL_CLUSTER_CIDRS opens the cluster's API to the world: name your own addresses")
+        return self
+
+    @property
+    def bucket(self) -> str:
+        return f"mlops-retail-prediction-{self.environment}-{self.account_id}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags that every resource carries; `Component` is added by whoever makes it."""
+        return {"Project": PROJECT, "Environment": self.environment, "Owner": self.owner, "CostCenter": self.cost_center}
+
+    def stack(self, name: str) -> str:
+        """CloudFormation stack of infra/<name>.yaml."""
+        return f"mlops-retail-{self.environment}-{name}"
+
+    def role(self, name: str) -> str:
+        """ARN of a role that the identity or cluster stack makes: job, airflow, deploy, api, cluster, node."""
+        return f"arn:aws:iam::{self.account_id}:role/mlops-retail-{self.environment}-{name}"
+
+    def repository(self, name: str) -> str:
+        return f"{self.account_id}.dkr.ecr.{self.region}.amazonaws.com/{name}"
+
+
+@lru_cache
+def settings() -> Settings:
+    """The settings of this process; ValueError names the variable that is wrong or unknown."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise ValueError(f"unknown settings {', '.join(unknown)}: see .env.example for the ones there are")
+    return Settings()
