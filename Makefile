@@ -1,7 +1,8 @@
 # `make help` is the map. Only Python >= 3.11 and make are assumed.
 PYTHON ?= python3
 ENVS := airflow jobs api local-aws dev
-RUN := .venv/local-aws/bin/python -m local
+PY := .venv/local-aws/bin/python
+RUN := $(PY) -m local
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
@@ -14,14 +15,14 @@ help: ## this list
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
 	@$(PYTHON) -m venv .venv/bootstrap
 	@.venv/bootstrap/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@sha256sum $< | cut -d' ' -f1 > $@
+	@$(PYTHON) -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' $< > $@
 
 .venv/%/lock.sha256: requirements/%.txt | .venv/bootstrap/lock.sha256
 	@echo "installing .venv/$*"
 	@rm -f $@
 	@.venv/bootstrap/bin/uv venv --quiet --clear --python $(PYTHON) .venv/$*
 	@.venv/bootstrap/bin/uv pip install --quiet --compile-bytecode --require-hashes --python .venv/$*/bin/python -r $<
-	@sha256sum $< | cut -d' ' -f1 > $@
+	@$(PYTHON) -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' $< > $@
 .PRECIOUS: .venv/%/lock.sha256
 
 .PHONY: install
@@ -32,3 +33,51 @@ lock: .venv/bootstrap/lock.sha256 ## resolve requirements/*.in into hashed requi
 	@cd requirements && for name in bootstrap jobs api local-aws dev airflow; do \
 	  ../.venv/bootstrap/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header -o $$name.txt $$name.in; done
+
+# --- the embedded world ------------------------------------------------------------------------
+.PHONY: demo up down status ingest image token kubeconfig aws-env clean
+demo: install ## the whole life cycle on this machine; DATA=dir for real weeks, APPROVE=wait to approve yourself
+	@DATA="$(DATA)" APPROVE="$(APPROVE)" $(PY) -m local.demo
+up: install ## start the embedded AWS, PostgreSQL and Airflow
+	@$(RUN) up
+down: ## stop everything of this checkout; the state stays in .local/
+	@if [ -x $(PY) ]; then $(RUN) down; fi
+status: ## what runs, on which ports
+	@$(RUN) status
+ingest: ## land weekly files and start their etl runs: make ingest FILES="a.csv.gz b.csv.gz"
+	@$(RUN) ingest $(FILES)
+image: ## build the code images retail-api and retail-jobs and push them by digest
+	@$(RUN) image
+token: ## an Airflow API token (use make -s)
+	@$(RUN) token
+kubeconfig: ## path of an admin kubeconfig (use make -s)
+	@$(RUN) kubeconfig
+aws-env: ## export lines for boto3 and the AWS CLI (use make -s)
+	@$(RUN) aws-env
+clean: ## stop and remove the state; environments stay (rm -rf .venv removes them too)
+	@if [ -x $(PY) ]; then $(RUN) clean; fi
+
+# --- tests and checks --------------------------------------------------------------------------
+DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins
+AIRFLOW_TESTS := tests/dags tests/plugins
+.PHONY: test test-unit test-faults check lint manifests bench
+test: install ## every test that needs no browser and no Docker, with one end-to-end run
+	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "not faults"
+	@.venv/dev/bin/pytest $(DEV_TESTS) -m "not faults"
+test-unit: install ## the fast part: no embedded world
+	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "not integration and not faults"
+	@.venv/dev/bin/pytest $(DEV_TESTS) -m "not integration and not faults"
+test-faults: install ## the fault tables, against a running embedded world of their own
+	@.venv/dev/bin/pytest $(DEV_TESTS) -m faults
+check: install ## lint, format, types, import rules, manifests, templates
+	@.venv/dev/bin/ruff check .
+	@.venv/dev/bin/ruff format --check .
+	@.venv/dev/bin/mypy
+	@.venv/dev/bin/lint-imports
+	@.venv/dev/bin/cfn-lint infra/*.yaml
+	@.venv/dev/bin/yamllint -s k8s infra
+	@$(PY) k8s/render.py --check
+manifests: install ## render k8s/rendered from the overlays
+	@$(PY) k8s/render.py
+bench: install ## measure the ETL against its stored baseline
+	@.venv/jobs/bin/python benchmarks/etl.py
