@@ -1,0 +1,269 @@
+"""The model bundle: a folder of five files that is written once, verified whole, and then predicts.
+
+    manifest.json   schema version, labels, feature names, SHA-256 of every other member
+    model.onnx      the forest: input `features` [n, f] float32, output `probabilities` [n, 3] float32
+    products.npz    the product table
+    baseline.json   what features and predictions looked like in training (drift reference)
+    metrics.json    accuracy and macro F1 on the validation split
+
+The bundle's digest is the SHA-256 of manifest.json, so it names every byte of the model. Nothing is unpickled.
+"""
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import onnxruntime
+from msgspec import Struct
+from msgspec.structs import replace
+
+from include.baskets import features
+from include.baskets.errors import BundleContentError, BundleDigestError, BundleMembersError, BundleVersionError
+from include.baskets.products import ProductTable
+from include.baskets.schema import LABEL_OF, LABELS, UNCLASSIFIED, Basket, merge_lines
+
+SCHEMA_VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+MODEL: Final = "model.onnx"
+PRODUCTS: Final = "products.npz"
+BASELINE: Final = "baseline.json"
+METRICS: Final = "metrics.json"
+MEMBERS: Final = (MODEL, PRODUCTS, BASELINE, METRICS)
+MODEL_INPUT: Final = "features"
+MODEL_OUTPUT: Final = "probabilities"
+MAX_MEMBER_BYTES: Final = 512 * 1024 * 1024
+DIGITS: Final = 6
+"""Probabilities are given to six digits; classes are chosen from the rounded ones: a tie is a tie on any path."""
+
+
+class Prediction(Struct, frozen=True):
+    """prediction: one of LABELS, or UNCLASSIFIED when no line is a product that training saw in a labelled basket;
+    then the probabilities are the class mix of the training data and the confidence is 0."""
+
+    prediction: str
+    probability: dict[str, float]
+    confidence: float
+    known_lines: int
+
+
+class Scores(NamedTuple):
+    """Many baskets scored. features [n, f] float64; probabilities [n, 3] in the order of LABELS; known [n] lines;
+    classes [n] positions in LABELS, -1 for UNCLASSIFIED."""
+
+    features: np.ndarray
+    probabilities: np.ndarray
+    known: np.ndarray
+    classes: np.ndarray
+
+
+class Bundle:
+    """A loaded, verified model. Predictions are safe to call from several threads."""
+
+    def __init__(
+        self, digest: str, model: bytes, table: ProductTable, baseline: dict[str, Any], metrics: dict[str, Any]
+    ):
+        """Use `load`. BundleContentError when the parts do not fit together."""
+        self.digest = digest
+        self.table = table
+        self.baseline = baseline
+        self.metrics = metrics
+        self._session = _session(model)
+        try:
+            self._mix = {label: round(float(baseline["classes"][label]), DIGITS) for label in LABELS}
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleContentError(
+                f"{BASELINE} has no class mix for {', '.join(LABELS)}: train the model again"
+            ) from error
+
+    def predict_one(self, basket: Basket) -> Prediction:
+        """One basket, by way of plain Python: the fast way for a single request."""
+        values, known = features.one(_merged(basket), self.table)
+        if not known:
+            return self._unclassified()
+        row = np.array([values], dtype=np.float32)
+        return _prediction(self._session.run([MODEL_OUTPUT], {MODEL_INPUT: row})[0][0].tolist(), known)
+
+    def predict_many(self, baskets: Sequence[Basket]) -> list[Prediction]:
+        """The same answers as `predict_one` for each basket, in order; [] for none."""
+        if not baskets:
+            return []
+        scores = self.score(features.columns_of([_merged(basket) for basket in baskets]))
+        return [
+            _prediction(row, known) if known else self._unclassified()
+            for row, known in zip(scores.probabilities.tolist(), scores.known.tolist(), strict=True)
+        ]
+
+    def score(self, columns: features.BasketColumns) -> Scores:
+        """Many baskets as arrays (evaluation, drift); the columns' lines must be merged by product."""
+        values, known = features.many(columns, self.table)
+        raw = self._session.run([MODEL_OUTPUT], {MODEL_INPUT: values.astype(np.float32)})[0]
+        probabilities = np.round(raw.astype(np.float64), DIGITS)
+        return Scores(values, probabilities, known, np.where(known > 0, probabilities.argmax(axis=1), -1))
+
+    def features_of(self, basket: Basket) -> dict[str, float]:
+        """A basket's features by name: what monitoring logs and compares with `baseline`."""
+        return dict(zip(features.FEATURES, features.one(_merged(basket), self.table)[0], strict=True))
+
+    def _unclassified(self) -> Prediction:
+        return Prediction(UNCLASSIFIED, dict(self._mix), 0.0, 0)
+
+
+def write(directory: Path, model: bytes, table: ProductTable, baseline: dict[str, Any], metrics: dict[str, Any]) -> str:
+    """Write a bundle into an existing, empty folder; its digest. Equal parts give equal bytes."""
+    members = {
+        MODEL: model,
+        PRODUCTS: table.to_bytes(),
+        BASELINE: _json_bytes(baseline),
+        METRICS: _json_bytes(metrics),
+    }
+    for name, data in members.items():
+        (directory / name).write_bytes(data)
+    manifest = {
+        **_expected_head(),
+        "members": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+    }
+    (directory / MANIFEST).write_bytes(_json_bytes(manifest))
+    return bundle_digest(directory)
+
+
+def load(directory: Path, expected_digest: str | None = None) -> Bundle:
+    """Verify every byte of a bundle and load it; a BundleError says what is wrong and what to do.
+
+    expected_digest: the digest that was approved; a bundle with another one is refused."""
+    digest = bundle_digest(directory)
+    if expected_digest is not None and digest != expected_digest:
+        raise BundleDigestError(
+            f"{directory / MANIFEST} has digest {digest}, but {expected_digest} was approved: "
+            "deploy the approved package again, do not serve this one"
+        )
+    members = _verified_manifest(directory)
+    data = {name: _verified(directory / name, members[name]) for name in MEMBERS}
+    return Bundle(
+        digest,
+        data[MODEL],
+        ProductTable.from_bytes(data[PRODUCTS]),
+        _json_object(data[BASELINE], BASELINE),
+        _json_object(data[METRICS], METRICS),
+    )
+
+
+def bundle_digest(directory: Path) -> str:
+    """SHA-256 of the bundle's manifest; BundleMembersError when there is none."""
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise BundleMembersError(
+            f"{directory} has no {MANIFEST}: this is not a model bundle, point to the folder of one"
+        )
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def unpack(archive: Path, directory: Path) -> Path:
+    """The bundle of a model.tar.gz in `directory` (made if need be); only members of a bundle are taken out.
+
+    BundleMembersError for any other entry, BundleContentError for an archive that cannot be read."""
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(archive) as tar:
+            for entry in tar:
+                name = entry.name.removeprefix("./")
+                if entry.isdir() and name in ("", "."):
+                    continue
+                if name not in (MANIFEST, *MEMBERS) or not entry.isfile() or entry.size > MAX_MEMBER_BYTES:
+                    raise BundleMembersError(
+                        f"{archive}: {entry.name!r} does not belong in a model bundle: "
+                        "use the archive that training wrote"
+                    )
+                source = tar.extractfile(entry)
+                assert source is not None, "isfile() holds"  # noqa: S101
+                (directory / name).write_bytes(source.read())
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise BundleContentError(f"{archive} cannot be unpacked ({error}): fetch it again, or train again") from error
+    return directory
+
+
+def _verified_manifest(directory: Path) -> dict[str, str]:
+    """SHA-256 by member, of a manifest that this code understands, in a folder of exactly those members."""
+    manifest = _json_object((directory / MANIFEST).read_bytes(), MANIFEST)
+    for key, expected in _expected_head().items():
+        if manifest.get(key) != expected:
+            raise BundleVersionError(
+                f"{directory / MANIFEST}: {key} is {manifest.get(key)!r}, this code knows {expected!r}: "
+                "serve the bundle with the code it was trained with, or train again"
+            )
+    members = manifest.get("members")
+    present = sorted(path.name for path in directory.iterdir() if path.name != MANIFEST)
+    if not isinstance(members, dict):
+        members = {}
+    named = sorted(members)
+    if named != sorted(MEMBERS) or present != sorted(MEMBERS):
+        raise BundleMembersError(
+            f"{directory} holds {', '.join(present) or 'nothing'} and its manifest names "
+            f"{', '.join(named) or 'nothing'}; a bundle has exactly {', '.join(MEMBERS)}: "
+            "unpack it again into an empty folder"
+        )
+    return {name: str(members[name]) for name in MEMBERS}
+
+
+def _verified(path: Path, expected: str) -> bytes:
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise BundleDigestError(
+            f"{path} is not the file that was trained (its SHA-256 differs from the manifest's): fetch the bundle again"
+        )
+    return data
+
+
+def _expected_head() -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "labels": list(LABELS),
+        "label_map": dict(LABEL_OF),
+        "features": list(features.FEATURES),
+    }
+
+
+def _json_bytes(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def _json_object(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise BundleContentError(f"{name} is not JSON ({error}): fetch the bundle again, or train again") from error
+    if not isinstance(value, dict):
+        raise BundleContentError(f"{name} holds no JSON object: fetch the bundle again, or train again")
+    return value
+
+
+def _session(model: bytes) -> onnxruntime.InferenceSession:
+    """One thread: a pod has half a CPU, and a forest of this size is faster without a pool."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own kinds, which are not public
+        raise BundleContentError(f"{MODEL} cannot be loaded ({error}): train the model again") from error
+    inputs = [(entry.name, entry.shape[1:]) for entry in session.get_inputs()]
+    outputs = [entry.name for entry in session.get_outputs()]
+    if inputs != [(MODEL_INPUT, [len(features.FEATURES)])] or MODEL_OUTPUT not in outputs:
+        raise BundleContentError(
+            f"{MODEL} takes {inputs} and gives {outputs}: it is not this project's model, train again"
+        )
+    return session
+
+
+def _merged(basket: Basket) -> Basket:
+    lines = merge_lines(basket.lines)
+    return basket if lines is basket.lines else replace(basket, lines=lines)
+
+
+def _prediction(row: list[float], known: int) -> Prediction:
+    probability = {label: round(value, DIGITS) for label, value in zip(LABELS, row, strict=True)}
+    best = max(probability, key=probability.__getitem__)
+    return Prediction(best, probability, probability[best], known)

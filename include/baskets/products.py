@@ -1,0 +1,110 @@
+"""The product encoding: what training learned about each product, as a table that needs no pickle.
+
+A product has beliefs about its hidden class: P(High), P(Medium), P(Low), and the remaining probability that it does
+not count at all. A basket's label is the mean class of its counting lines, cut at two values `cuts` = (low, high).
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from include.baskets.errors import BundleContentError
+
+LINE_COLUMNS: Final = ("high", "medium", "low", "score", "low_mean", "low_variance", "high_mean", "high_variance")
+"""A line's numbers, see `ProductTable.line_numbers`."""
+
+_ARRAYS: Final = ("codes", "beliefs", "baskets", "unseen", "cuts")
+
+
+@dataclass(frozen=True)
+class ProductTable:
+    """codes [p] product codes, sorted; beliefs [p, 3] P(High), P(Medium), P(Low), rows sum to at most 1;
+    baskets [p] labelled training baskets with this product (0: seen in Unclassified ones only);
+    unseen [3] beliefs about a product that is not in the table; cuts (low, high) on the mean class."""
+
+    codes: Sequence[str]
+    beliefs: np.ndarray
+    baskets: np.ndarray
+    unseen: np.ndarray
+    cuts: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        count = len(self.codes)
+        if self.beliefs.shape != (count, 3) or self.baskets.shape != (count,) or self.unseen.shape != (3,):
+            raise ValueError(
+                f"a table of {count} products needs beliefs [{count}, 3], baskets [{count}] and unseen [3], "
+                f"not {list(self.beliefs.shape)}, {list(self.baskets.shape)}, {list(self.unseen.shape)}"
+            )
+        if not (np.isfinite(self.beliefs).all() and np.isfinite(self.unseen).all() and np.isfinite(self.cuts).all()):
+            raise ValueError("beliefs, unseen and cuts must be finite numbers")
+
+    @cached_property
+    def line_numbers(self) -> np.ndarray:
+        """[p + 1, 8] what one line of each product adds to its basket; the last row is an unseen product's.
+
+        Columns LINE_COLUMNS: the beliefs; score = P(High) - P(Low); then for each cut c the mean and variance of
+        (class - c), where class is +1, 0 or -1 for High, Medium or Low and a product that does not count adds 0. The
+        basket's label is above the cut when these sum to more than 0.
+        """
+        high, medium, low = np.vstack([self.beliefs, self.unseen]).T
+        columns = [high, medium, low, high - low]
+        for cut in self.cuts:
+            mean = high - low - cut * (high + medium + low)
+            square = high * (1 - cut) ** 2 + medium * cut**2 + low * (1 + cut) ** 2
+            columns += [mean, np.maximum(square - mean**2, 0.0)]
+        return np.stack(columns, axis=1)
+
+    @cached_property
+    def rows(self) -> dict[str, tuple[float, ...]]:
+        """Product code -> its line's numbers as Python floats, then 1.0 if it is known, else 0.0."""
+        known = self.known.tolist()
+        return {
+            code: (*numbers, float(known[row]))
+            for row, (code, numbers) in enumerate(zip(self.codes, self.line_numbers.tolist(), strict=False))
+        }
+
+    @cached_property
+    def unseen_row(self) -> tuple[float, ...]:
+        return (*self.line_numbers[-1].tolist(), 0.0)
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """[p + 1] bool: training saw the product in a Low, Medium or High basket."""
+        return np.append(self.baskets > 0, False)
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {code: row for row, code in enumerate(self.codes)}
+
+    def positions(self, codes: Sequence[str]) -> np.ndarray:
+        """Row of each code in `line_numbers`; the last row for a product that is not in the table."""
+        unseen, position = len(self.codes), self._position
+        return np.fromiter((position.get(code, unseen) for code in codes), np.int64, len(codes))
+
+    def to_bytes(self) -> bytes:
+        """The npz file; equal tables give equal bytes (members carry no clock)."""
+        file = io.BytesIO()
+        np.savez_compressed(
+            file,
+            codes=np.array(self.codes, dtype=np.str_),
+            beliefs=self.beliefs.astype(np.float64),
+            baskets=self.baskets.astype(np.int64),
+            unseen=self.unseen.astype(np.float64),
+            cuts=np.array(self.cuts, dtype=np.float64),
+        )
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "ProductTable":
+        """BundleContentError when it is not a table that `to_bytes` wrote. Never unpickles."""
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                codes, beliefs, baskets, unseen, cuts = (arrays[name] for name in _ARRAYS)
+            low, high = cuts.tolist()
+            return cls(codes.tolist(), beliefs, baskets, unseen, (low, high))
+        except Exception as error:  # numpy and zipfile raise many kinds for the same fact
+            raise BundleContentError(f"products.npz is not a product table ({error}): train the model again") from error
