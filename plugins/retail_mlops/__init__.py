@@ -1,0 +1,1 @@
+"""What the Airflow providers lack, and the tasks of the DAGs."""

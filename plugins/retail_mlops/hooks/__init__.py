@@ -1,0 +1,1 @@
+"""Hooks: all I/O with AWS and the cluster."""

@@ -1,0 +1,167 @@
+"""The cluster as tasks need it: one login a task, server-side apply, rollout, a Job run to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from airflow.providers.amazon.aws.hooks.eks import EksHook
+from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+from airflow.sdk.exceptions import AirflowException
+from airflow.utils.log.logging_mixin import LoggingMixin
+from botocore.exceptions import ClientError
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+
+from include.settings import CLUSTER_NAME, NAMESPACE, settings
+from retail_mlops.errors import RetailError
+from retail_mlops.rollouts import Phase, progress
+
+FIELD_MANAGER: Final = "retail-mlops"
+LOG_LINES: Final = 60
+
+
+class Cluster(LoggingMixin):
+    """A logged-in Kubernetes client. All names are in the project's namespace unless a manifest says otherwise."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        super().__init__()
+        self.api = api
+        self.apps, self.batch, self.core = client.AppsV1Api(api), client.BatchV1Api(api), client.CoreV1Api(api)
+
+    # --- apply ---
+    def apply(self, manifests: list[dict[str, Any]]) -> None:
+        """Server-side apply, in the given order. A Deployment keeps the size it has: that is the autoscaler's."""
+        dynamic = DynamicClient(self.api)
+        for manifest in manifests:
+            kind, name = manifest["kind"], manifest["metadata"]["name"]
+            if kind == "Deployment" and (live := self.deployment(name)):
+                manifest = manifest | {"spec": manifest["spec"] | {"replicas": live["spec"]["replicas"]}}
+            dynamic.resources.get(api_version=manifest["apiVersion"], kind=kind).server_side_apply(
+                body=manifest,
+                name=name,
+                namespace=manifest["metadata"].get("namespace"),
+                field_manager=FIELD_MANAGER,
+                force_conflicts=True,
+            )
+            self.log.info("applied %s %s", kind, name)
+
+    # --- Deployments ---
+    def deployment(self, name: str) -> dict[str, Any] | None:
+        """The Deployment as the API server gives it; None if there is none."""
+        try:
+            found = self.apps.read_namespaced_deployment(name, NAMESPACE)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+        return self.api.sanitize_for_serialization(found)
+
+    def delete_deployment(self, name: str) -> None:
+        self.apps.delete_namespaced_deployment(name, NAMESPACE, propagation_policy="Foreground")
+
+    def wait_for_rollout(self, name: str, timeout: float, poll: float) -> None:
+        """Returns when the rollout is done; RetailError as soon as it failed, with what the new pods say.
+
+        The Deployment's own progressDeadlineSeconds decides when it failed; timeout (seconds) is for a controller
+        that does not answer.
+        """
+        until, said = time.monotonic() + timeout, ""
+        while time.monotonic() < until:
+            found = self.deployment(name)
+            if not found:
+                raise RetailError(f"Deployment {name} is gone")
+            now = progress(found)
+            if now.text != said:
+                self.log.info("%s: %s", name, said := now.text)
+            if now.phase is Phase.DONE:
+                return
+            if now.phase is Phase.FAILED:
+                raise RetailError(f"rollout of {name} failed: {now.text}\n{self.trouble(found)}")
+            time.sleep(poll)
+        raise RetailError(f"rollout of {name} not done after {timeout:.0f} s: {said}\n{self.trouble(found)}")
+
+    def trouble(self, deployment: dict[str, Any]) -> str:
+        """What the pods of a Deployment that are not ready say: reasons and last words."""
+        selector = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
+        lines = []
+        for pod in self.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items:
+            for status in pod.status.container_statuses or []:
+                if status.ready:
+                    continue
+                for state in (status.state, status.last_state):
+                    for part in (state.waiting, state.terminated) if state else ():
+                        if part:
+                            lines.append(f"{pod.metadata.name}: {part.reason}: {(part.message or '').strip()}")
+            if not pod.status.container_statuses:
+                reasons = [condition.message for condition in pod.status.conditions or [] if condition.message]
+                lines.append(f"{pod.metadata.name} is {pod.status.phase}: {'; '.join(reasons)}")
+        return "\n".join(lines) or "no pod says why"
+
+    # --- Jobs ---
+    def start_job(self, manifest: dict[str, Any]) -> str:
+        """Starts a Job; one of the same name, of an earlier try, is removed first. Returns its name."""
+        name = manifest["metadata"]["name"]
+        self.delete_job(name)
+        self.batch.create_namespaced_job(NAMESPACE, manifest)
+        return name
+
+    def wait_for_job(self, name: str, timeout: float, poll: float) -> str:
+        """The Job's log when it completed; RetailError with its log when it failed or took longer than timeout (s)."""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            status = self.batch.read_namespaced_job(name, NAMESPACE).status
+            if status.succeeded:
+                return self.job_log(name)
+            for condition in status.conditions or []:
+                if condition.type == "Failed" and condition.status == "True":
+                    raise RetailError(f"Job {name} failed ({condition.reason}):\n{self.job_log(name)}")
+            time.sleep(poll)
+        raise RetailError(f"Job {name} not done after {timeout:.0f} s:\n{self.job_log(name)}")
+
+    def job_log(self, name: str) -> str:
+        """Last lines of the Job's pods, or why they have none."""
+        lines = []
+        for pod in self.core.list_namespaced_pod(NAMESPACE, label_selector=f"job-name={name}").items:
+            try:
+                lines.append(self.core.read_namespaced_pod_log(pod.metadata.name, NAMESPACE, tail_lines=LOG_LINES))
+            except ApiException as error:
+                states = [status.state.waiting for status in pod.status.container_statuses or []]
+                why = "; ".join(f"{state.reason}: {state.message}" for state in states if state)
+                lines.append(f"{pod.metadata.name} has no log ({error.reason}) {why}")
+        return "\n".join(lines) or "it had no pod"
+
+    def delete_job(self, name: str, timeout: float = 60) -> None:
+        """Removes a Job and its pods and waits until it is gone; there need not be one."""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            try:
+                self.batch.delete_namespaced_job(name, NAMESPACE, propagation_policy="Foreground")
+            except ApiException as error:
+                if error.status == 404:
+                    return
+                raise
+            time.sleep(0.5)
+        raise AirflowException(f"Job {name} is still there {timeout:.0f} s after its deletion")
+
+
+class ClusterHook(EksHook):
+    """Logs in to the project's cluster as the identity of a connection (an access entry decides what it may do)."""
+
+    def __init__(self, aws_conn_id: str = "aws_default") -> None:
+        super().__init__(aws_conn_id=aws_conn_id, region_name=settings().region)
+
+    @contextmanager
+    def login(self) -> Iterator[Cluster]:
+        """One client, to be used for everything that the task does: a token takes seconds to make."""
+        try:
+            self.conn.describe_cluster(name=CLUSTER_NAME)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            raise RetailError(f"there is no cluster {CLUSTER_NAME}: run provision first") from error
+        with self.generate_config_file_with_credentials(CLUSTER_NAME, NAMESPACE) as (config, _credentials):
+            yield Cluster(KubernetesHook(conn_id=None, in_cluster=False, config_file=config).get_conn())

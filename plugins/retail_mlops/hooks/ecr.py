@@ -1,0 +1,58 @@
+"""Images by digest, and whether their scan allows to run them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from airflow.providers.amazon.aws.hooks.ecr import EcrHook
+from botocore.exceptions import ClientError
+
+from include.settings import settings
+from retail_mlops.errors import RetailError
+
+REFUSED: Final = ("CRITICAL", "HIGH")
+"""Severities of which an image may have no finding."""
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """(repository name, digest) of registry/repository@sha256:…; RetailError for a tag or a foreign registry."""
+    registry, _, rest = reference.partition("/")
+    name, at, digest = rest.partition("@")
+    if not at or not digest.startswith("sha256:") or f"{registry}/{name}" != settings().repository(name):
+        raise RetailError(f"image {reference}: expected {settings().repository('<repository>')}@sha256:…, by digest")
+    return name, digest
+
+
+class ImageHook(EcrHook):
+    def __init__(self, aws_conn_id: str = "aws_default") -> None:
+        super().__init__(aws_conn_id=aws_conn_id, region_name=settings().region)
+
+    def newest(self, repository: str) -> str:
+        """Reference by digest of the image pushed last; RetailError when the repository is empty."""
+        pages = self.conn.get_paginator("describe_images").paginate(repositoryName=repository)
+        images = [image for page in pages for image in page["imageDetails"]]
+        if not images:
+            raise RetailError(f"no image in {repository}: push one with `make image`")
+        newest = max(images, key=lambda image: (image["imagePushedAt"], image["imageDigest"]))
+        return f"{settings().repository(repository)}@{newest['imageDigest']}"
+
+    def assert_scanned(self, reference: str) -> None:
+        """RetailError unless a finished scan found nothing serious (setting require_image_scan turns this off)."""
+        if not settings().require_image_scan:
+            self.log.info("scan of %s not asked for: RETAIL_REQUIRE_IMAGE_SCAN is false", reference)
+            return
+        name, digest = split_reference(reference)
+        try:
+            scan = self.conn.describe_image_scan_findings(repositoryName=name, imageId={"imageDigest": digest})
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ScanNotFoundException":
+                raise
+            raise RetailError(
+                f"image {reference} was never scanned: start a scan, or wait for the one on push"
+            ) from error
+        status = scan["imageScanStatus"]["status"]
+        if status not in ("COMPLETE", "ACTIVE"):
+            raise RetailError(f"scan of {reference} is {status}: {scan['imageScanStatus'].get('description', '')}")
+        counts = scan.get("imageScanFindings", {}).get("findingSeverityCounts", {})
+        if bad := {severity: counts[severity] for severity in REFUSED if counts.get(severity)}:
+            raise RetailError(f"scan of {reference} found {bad}: mend the image, push it, release again")

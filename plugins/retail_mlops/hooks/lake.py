@@ -1,0 +1,59 @@
+"""The lake's bucket as tasks need it: digests, JSON documents, copies inside the bucket."""
+
+import hashlib
+import json
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from botocore.exceptions import ClientError
+
+from include.settings import settings
+
+CHUNK = 1 << 20
+
+
+class LakeHook(S3Hook):
+    """Keys are those of include.lake; the bucket is the environment's."""
+
+    def __init__(self, aws_conn_id: str = "aws_default") -> None:
+        super().__init__(aws_conn_id=aws_conn_id, region_name=settings().region)
+        self.bucket = settings().bucket
+
+    def keys(self, prefix: str) -> list[str]:
+        return sorted(self.list_keys(self.bucket, prefix=prefix) or [])
+
+    def content(self, key: str) -> bytes | None:
+        """The object's bytes; None if there is no such object."""
+        try:
+            return self.conn.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                return None
+            raise
+
+    def document(self, key: str) -> Any | None:
+        """A JSON object of the lake; None if it is not there."""
+        found = self.content(key)
+        return None if found is None else json.loads(found)
+
+    def put(self, key: str, content: str | bytes, content_type: str = "application/json") -> None:
+        body = content.encode() if isinstance(content, str) else content
+        self.conn.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+
+    def put_document(self, key: str, document: Any) -> None:
+        self.put(key, json.dumps(document, indent=1, sort_keys=True))
+
+    def sha256(self, key: str) -> str:
+        """Digest of an object's content, read in pieces."""
+        digest = hashlib.sha256()
+        for chunk in self.conn.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(CHUNK):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    def copy(self, source: str, target: str) -> None:
+        """Server-side copy inside the bucket; big objects in parts."""
+        self.conn.copy({"Bucket": self.bucket, "Key": source}, self.bucket, target)
+
+    def remove(self, keys: list[str]) -> None:
+        if keys:
+            self.delete_objects(self.bucket, keys)

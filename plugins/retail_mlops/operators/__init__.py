@@ -1,0 +1,1 @@
+"""Operators that the Airflow providers lack."""

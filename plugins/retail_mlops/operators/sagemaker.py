@@ -1,0 +1,181 @@
+"""SageMaker jobs that are found again, stop when their task is killed, and count only when Completed.
+
+Why not the provider's operators as they are (amazon 9.39): killing their task leaves the job running; with
+print_log=False they take a Stopped job for a success; and a retry starts a second paid job beside one that still runs.
+"""
+
+import datetime as dt
+from typing import Any, ClassVar
+from urllib.parse import urlparse
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.amazon.aws.operators.sagemaker import (
+    SageMakerBaseOperator,
+    SageMakerProcessingOperator,
+    SageMakerTrainingOperator,
+)
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowException
+from botocore.exceptions import ClientError
+
+from include.settings import settings
+from retail_mlops.errors import RetailError
+from retail_mlops.names import job_name
+from retail_mlops.triggers.sagemaker import NAME, STOP, StoppingJobTrigger, already_over
+
+LIVING = ("InProgress", "Stopping")
+LOG_LINES = 60
+QUEUE_AND_START = 3600
+"""Seconds that a job may wait for its machine, beyond its own run time."""
+
+
+class _RetailJob(SageMakerBaseOperator):
+    """What the two kinds of job share; put before the provider's operator. Returns the job's name.
+
+    `config` is a callable (context, jinja_env) -> request without the job's name, which is `job_name(ti)`.
+    """
+
+    kind: ClassVar[str]
+    log_group: ClassVar[str]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            print_log=False,  # with logs the provider polls at most every 30 s
+            deferrable=True,
+            check_interval=settings().poll_seconds,
+            **options,
+        )
+        self._started: str | None = None
+
+    # --- the life of a task ---
+    def execute(self, context: Context) -> str:
+        ti = context["ti"]
+        for number in range(ti.try_number, 0, -1):
+            name = job_name(ti, number)
+            if (job := self._describe(name)) and (self._status(job) in LIVING or number == ti.try_number):
+                self.log.info(
+                    "found %s job %s (%s): waiting for it, not starting another", self.kind, name, self._status(job)
+                )
+                return self._wait(name, job)
+        return self._start(job_name(ti))
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
+        event = event or {}
+        name = event["job_name"]
+        job = self._describe(name) or {}
+        if self._status(job) in LIVING:
+            if event.get("status") == "timeout":
+                self._stop(name)
+            raise AirflowException(f"stopped waiting for {self.kind} job {name}: {event.get('message')}")
+        if self._status(job) == "Stopped" and name != job_name(context["ti"]):
+            self.log.info("job %s of an earlier try was stopped: starting this try's own", name)
+            return self._start(job_name(context["ti"]))
+        return self._finish(name, job)
+
+    def on_kill(self) -> None:
+        if self._started:
+            self._stop(self._started)
+
+    # --- its steps ---
+    def _start(self, name: str) -> str:
+        self.config[NAME[self.kind]] = name
+        self.preprocess_config()
+        self._started = name
+        getattr(self.hook, f"create_{self.kind.lower()}_job")(
+            self.config, wait_for_completion=False, **self._create_options
+        )
+        return self._wait(name, self._describe(name) or {})
+
+    def _wait(self, name: str, job: dict[str, Any]) -> str:
+        self._started = name
+        if self._status(job) not in LIVING:
+            return self._finish(name, job)
+        attempts = (settings().job_max_runtime_seconds + QUEUE_AND_START) // self.check_interval
+        self.defer(
+            trigger=StoppingJobTrigger(
+                job_name=name,
+                job_type=self.kind,
+                waiter_delay=self.check_interval,
+                waiter_max_attempts=attempts,
+                aws_conn_id=self.aws_conn_id,
+                region_name=self.region_name,
+            ),
+            method_name="execute_complete",
+        )
+
+    def _finish(self, name: str, job: dict[str, Any]) -> str:
+        self._show_log(name)
+        if (status := self._status(job)) != "Completed":
+            reason = (
+                job.get("FailureReason") or job.get("ExitMessage") or job.get("SecondaryStatus") or "no reason given"
+            )
+            text = f"{self.kind} job {name} is {status}, not Completed: {reason}"
+            # the code's or the data's own fault, or somebody's stop: the same again would end the same
+            final = status == "Stopped" or reason.startswith(("AlgorithmError", "ClientError"))
+            raise (RetailError if final else AirflowException)(text)
+        for url in self._artifacts(job):
+            self._assert_there(name, url)
+        return name
+
+    def _assert_there(self, name: str, url: str) -> None:
+        bucket, prefix = urlparse(url).netloc, urlparse(url).path.lstrip("/")
+        if not S3Hook(self.aws_conn_id, region_name=self.region_name).list_keys(bucket, prefix=prefix, max_items=1):
+            raise RetailError(f"{self.kind} job {name} is Completed but wrote nothing to {url}")
+
+    # --- SageMaker ---
+    def _status(self, job: dict[str, Any]) -> str:
+        return job.get(f"{self.kind}JobStatus", "missing")
+
+    def _describe(self, name: str) -> dict[str, Any] | None:
+        try:
+            return getattr(self.hook, f"describe_{self.kind.lower()}_job")(name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
+                return None
+            raise
+
+    def _stop(self, name: str) -> None:
+        self.log.info("stopping %s job %s", self.kind, name)
+        try:
+            getattr(self.hook.conn, STOP[self.kind])(**{NAME[self.kind]: name})
+        except ClientError as error:
+            if not already_over(error):
+                raise
+
+    def _show_log(self, name: str) -> None:
+        """The last lines of the job, where a person who looks at this task expects them."""
+        logs = AwsBaseHook(self.aws_conn_id, client_type="logs", region_name=self.region_name).conn
+        try:
+            pages = logs.get_paginator("filter_log_events").paginate(
+                logGroupName=self.log_group, logStreamNamePrefix=f"{name}/", PaginationConfig={"MaxItems": 10_000}
+            )
+            events = [event for page in pages for event in page["events"]]
+        except ClientError as error:
+            self.log.info("the job's log cannot be read: %s", error)
+            return
+        for event in events[-LOG_LINES:]:
+            moment = dt.datetime.fromtimestamp(event["timestamp"] / 1000, dt.UTC)
+            self.log.info("%s %s", moment.strftime("%H:%M:%S"), event["message"].rstrip())
+
+
+class ProcessingJobOperator(_RetailJob, SageMakerProcessingOperator):
+    """A processing job; every output that its request names must be there afterwards."""
+
+    kind = "Processing"
+    log_group = "/aws/sagemaker/ProcessingJobs"
+    _create_options: ClassVar[dict[str, Any]] = {}
+
+    def _artifacts(self, job: dict[str, Any]) -> list[str]:
+        return [output["S3Output"]["S3Uri"] for output in job["ProcessingOutputConfig"]["Outputs"]]
+
+
+class TrainingJobOperator(_RetailJob, SageMakerTrainingOperator):
+    """A training job; its model.tar.gz must be there afterwards."""
+
+    kind = "Training"
+    log_group = "/aws/sagemaker/TrainingJobs"
+    _create_options: ClassVar[dict[str, Any]] = {"print_log": False}
+
+    def _artifacts(self, job: dict[str, Any]) -> list[str]:
+        return [job["ModelArtifacts"]["S3ModelArtifacts"]]

@@ -1,0 +1,37 @@
+"""How far a Deployment's rollout is, from its status alone: the rules of `kubectl rollout status`."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Phase(StrEnum):
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Progress:
+    phase: Phase
+    text: str
+
+
+def progress(deployment: dict[str, Any]) -> Progress:
+    """deployment: the object as the API server gives it (camelCase)."""
+    spec, status = deployment["spec"], deployment.get("status", {})
+    wanted = spec.get("replicas", 1)
+    if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
+        return Progress(Phase.WAITING, "the controller has not seen the new version yet")
+    for condition in status.get("conditions", []):
+        if condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
+            return Progress(Phase.FAILED, condition.get("message", "ProgressDeadlineExceeded"))
+    updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
+    available = status.get("availableReplicas", 0)
+    if updated < wanted:
+        return Progress(Phase.WAITING, f"{updated} of {wanted} pods are of the new version")
+    if total > updated:
+        return Progress(Phase.WAITING, f"{total - updated} pods of the old version still end")
+    if available < updated:
+        return Progress(Phase.WAITING, f"{available} of {updated} new pods are available")
+    return Progress(Phase.DONE, f"{available} of {wanted} pods of the new version are available")

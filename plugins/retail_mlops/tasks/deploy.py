@@ -1,0 +1,182 @@
+"""Tasks of `deploy`: from an approved model package to a release that answers, or back to the one before."""
+
+import datetime as dt
+import hashlib
+import io
+import tarfile
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import urlparse
+
+from airflow.sdk import Context, get_current_context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include import lake
+from include.settings import API_NAME, API_REPOSITORY, settings
+from retail_mlops import releases
+from retail_mlops.dag_defaults import APPROVED_MODEL
+from retail_mlops.errors import RetailError
+from retail_mlops.hooks.cluster import Cluster, ClusterHook
+from retail_mlops.hooks.ecr import ImageHook, split_reference
+from retail_mlops.hooks.lake import LakeHook
+from retail_mlops.hooks.registry import APPROVED, ModelPackage, RegistryHook
+from retail_mlops.names import release_id
+from retail_mlops.releases import Release
+
+DEPLOYMENTS = lake.deployment("").removesuffix(".json")
+
+
+# --- pure ---
+def assert_approved(package: ModelPackage) -> None:
+    """RetailError for a model that nobody approved."""
+    if package.status != APPROVED:
+        why = f" ({package.description})" if package.description else ""
+        raise RetailError(
+            f"{package.arn} is {package.status}{why}: only Approved models are deployed. Approve it in Airflow "
+            "(Browse, Required Actions of train), or name another in model_package_arn"
+        )
+
+
+def release_of(package: ModelPackage, image: str, identity: str, previous: Release | None) -> Release:
+    """The release of a package in an image; RetailError when the package was not registered by train."""
+    needed = ("bundle_digest", "evidence")
+    if missing := [name for name in needed if not package.metadata.get(name)]:
+        raise RetailError(f"{package.arn} says nothing of its {' and '.join(missing)}: register models with train")
+    return Release(
+        id=identity,
+        model_package_arn=package.arn,
+        version=package.version,
+        bundle_digest=package.metadata["bundle_digest"],
+        image=image,
+        source_url=package.model_url,
+        evidence_url=package.metadata["evidence"],
+        previous=previous.id if previous else None,
+    )
+
+
+def rollback_target(wanted: str, running: Release | None, records: list[dict[str, Any]]) -> Release:
+    """The release that `rollback_to` names; RetailError when there is none, or it never ran well."""
+    name = (running.previous if running else None) if wanted == "previous" else wanted
+    found = next((item for item in records if item["release"]["id"] == name), None)
+    good = sorted(item["release"]["id"] for item in records if item["outcome"] == releases.RELEASED)
+    if found is None or found["outcome"] != releases.RELEASED:
+        raise RetailError(f"rollback_to {wanted}: no such good release; there are {', '.join(good) or 'none'}")
+    return Release(**found["release"])
+
+
+def bundle_digest(archive: bytes) -> str:
+    """SHA-256 of the manifest.json in a model.tar.gz, which is the digest of the bundle; RetailError if it has none."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as bundle:
+            member = next(item for item in bundle if item.name.removeprefix("./") == "manifest.json")
+            return hashlib.sha256(bundle.extractfile(member).read()).hexdigest()
+    except (tarfile.TarError, StopIteration, EOFError, OSError) as error:
+        raise RetailError(f"model.tar.gz is not a bundle: {error or 'it has no manifest.json'}") from error
+
+
+# --- tasks ---
+def _records(hook: LakeHook) -> list[dict[str, Any]]:
+    return [hook.document(key) for key in hook.keys(DEPLOYMENTS)]
+
+
+def _announced(context: Context) -> str | None:
+    """The package that the triggering event of `approved_model` names, if the run was started by one."""
+    events = (
+        context["triggering_asset_events"].get(APPROVED_MODEL, []) if context.get("triggering_asset_events") else []
+    )
+    return events[-1].extra.get("model_package_arn") if events else None
+
+
+def resolve(params: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Decides what to release and refuses what may not be; skips the run when just that is running already."""
+    context, hook, registry, images = get_current_context(), LakeHook(), RegistryHook(), ImageHook()
+    records = _records(hook)
+    running = releases.newest_good(records)
+    arn, image = params["model_package_arn"] or _announced(context), params["image"]
+    if params["rollback_to"]:
+        target = rollback_target(params["rollback_to"], running, records)
+        arn, image = target.model_package_arn, target.image
+    package = registry.package(arn) if arn else registry.newest(APPROVED)
+    if package is None:
+        raise RetailError("no approved model in the registry: run train and approve its model")
+    assert_approved(package)
+    image = image or images.newest(API_REPOSITORY)
+    split_reference(image)
+    images.assert_scanned(image)
+    release = release_of(package, image, release_id(package.version, context["ti"]), running)
+    with ClusterHook().login() as cluster:
+        live = cluster.deployment(API_NAME)
+        if running and running.is_live(live) and release.runs_as(live) and not params["force"]:
+            raise AirflowSkipException(
+                f"version {release.version} in {image} runs already as {running.id}: nothing to do"
+            )
+    print(f"release {release.id}: {package.arn} in {image}; before it: {release.previous or 'nothing'}")
+    return asdict(release)
+
+
+def _release(context: Context) -> Release | None:
+    found = context["ti"].xcom_pull(task_ids="resolve")
+    return Release(**found) if found else None
+
+
+def stage() -> None:
+    """Copies the bundle and its held-out baskets to the release's own place, if the bundle is the approved one."""
+    release, hook = _release(get_current_context()), LakeHook()
+    archive = hook.content(urlparse(release.source_url).path.lstrip("/"))
+    if archive is None:
+        raise RetailError(f"{release.source_url} of {release.model_package_arn} is gone")
+    if (found := bundle_digest(archive)) != release.bundle_digest:
+        raise RetailError(
+            f"{release.source_url} holds bundle {found}, but {release.bundle_digest} was approved: refused"
+        )
+    hook.put(release.model_key, archive, content_type="application/gzip")
+    hook.copy(urlparse(release.held_out_source).path.lstrip("/"), release.held_out_key)
+
+
+def manifests(context: Context, jinja_env: Any = None) -> list[dict[str, Any]]:
+    return releases.patched(releases.rendered(), _release(context))
+
+
+def verification(context: Context, jinja_env: Any = None) -> dict[str, Any]:
+    return releases.patched_job(releases.verification_job(), _release(context))
+
+
+def _record(release: Release, outcome: str, context: Context, reason: str = "") -> None:
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+    run = f"{context['ti'].dag_id}/{context['ti'].run_id}"
+    LakeHook().put_document(lake.deployment(release.id), releases.record(release, outcome, now, run, reason))
+
+
+def record() -> dict[str, Any]:
+    """Keeps what was released: what a later rollback goes back to."""
+    context = get_current_context()
+    release = _release(context)
+    _record(release, releases.RELEASED, context)
+    return asdict(release)
+
+
+def roll_back() -> None:
+    """Puts the release before back, after this one failed; the run fails all the same."""
+    context = get_current_context()
+    release = _release(context)
+    if release is None:
+        raise AirflowSkipException("nothing was released: nothing to roll back")
+    with ClusterHook().login() as cluster:
+        if not release.is_live(cluster.deployment(API_NAME)):
+            _record(release, releases.FAILED, context, "it failed before it changed the cluster")
+            print(f"the cluster was not touched by {release.id}: nothing to roll back")
+            return
+        went_to = _put_back(cluster, release)
+    _record(release, releases.ROLLED_BACK, context, f"rolled back to {went_to}")
+    print(f"{release.id} failed; running again: {went_to}")
+
+
+def _put_back(cluster: Cluster, release: Release) -> str:
+    """Applies the previous release again and waits for it; without one, removes what does not work."""
+    if release.previous is None:
+        cluster.delete_deployment(API_NAME)
+        return "nothing (it was the first release)"
+    previous = Release(**LakeHook().document(lake.deployment(release.previous))["release"])
+    cluster.apply(releases.patched(releases.rendered(), previous))
+    cluster.wait_for_rollout(API_NAME, timeout=900, poll=min(settings().poll_seconds, 5))
+    return previous.id

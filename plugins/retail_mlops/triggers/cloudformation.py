@@ -1,0 +1,29 @@
+"""Waits until CloudFormation has finished with a stack."""
+
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.cloud_formation import CloudFormationHook
+from airflow.providers.amazon.aws.triggers.base import AwsBaseWaiterTrigger
+
+
+class StackTrigger(AwsBaseWaiterTrigger):
+    """Fires when the stack's creation or update is over, well or badly; the operator asks for the outcome.
+
+    kind: CREATE or UPDATE. A killed task leaves CloudFormation to finish: a stack is whole or rolled back, and the
+    next run of provision waits for it.
+    """
+
+    aws_hook_class = CloudFormationHook
+
+    def __init__(self, stack_name: str, kind: str, **options: Any) -> None:
+        super().__init__(
+            serialized_fields={"stack_name": stack_name, "kind": kind},
+            waiter_name=f"stack_{kind.lower()}_complete",
+            waiter_args={"StackName": stack_name},
+            failure_message=f"stack {stack_name} failed",
+            status_message=f"stack {stack_name}",
+            status_queries=["Stacks[0].StackStatus"],
+            return_key="stack_name",
+            return_value=stack_name,
+            **options,
+        )

@@ -1,0 +1,32 @@
+"""Waits for a SageMaker job, and stops it when a person kills the waiting task."""
+
+from typing import Any, Final
+
+from airflow.providers.amazon.aws.triggers.sagemaker import SageMakerTrigger
+from botocore.exceptions import ClientError
+
+STOP: Final = {"Training": "stop_training_job", "Processing": "stop_processing_job"}
+NAME: Final = {"Training": "TrainingJobName", "Processing": "ProcessingJobName"}
+
+
+def already_over(error: ClientError) -> bool:
+    """SageMaker refuses to stop a job that has ended."""
+    return error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound")
+
+
+class StoppingJobTrigger(SageMakerTrigger):
+    """The provider's trigger has no `on_kill`: a task marked failed would leave its job running and billed.
+
+    Airflow calls `on_kill` only for what a person does (mark failed, mark success, clear), never when the triggerer
+    restarts.
+    """
+
+    async def on_kill(self) -> None:
+        self.log.info("stopping %s job %s: its task was killed", self.job_type, self.job_name)
+        request: dict[str, Any] = {NAME[self.job_type]: self.job_name}
+        async with await self.hook().get_async_conn() as client:
+            try:
+                await getattr(client, STOP[self.job_type])(**request)
+            except ClientError as error:
+                if not already_over(error):
+                    raise
