@@ -1,0 +1,1 @@
+"""The serving process: one approved bundle, answered for over HTTP. Starts with `python -m api`."""

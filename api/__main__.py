@@ -1,0 +1,43 @@
+"""`python -m api`: load the release's bundle and serve it on $HOST:$PORT until told to leave."""
+
+import logging
+import sys
+
+from api.app import create_app
+from api.config import load
+from api.errors import ConfigError
+from api.loader import Loader
+from api.logs import Forward, Log
+from api.metrics import Metrics
+from api.server import Server
+from api.state import State
+
+BAD_SETTINGS, REFUSED = 2, 3
+
+
+def main() -> int:
+    """0 after an orderly drain, 2 when a setting is wrong, 3 when the model must not be served."""
+    try:
+        config = load()
+    except ConfigError as error:
+        Log().event("refused", "ERROR", reason=str(error))
+        return BAD_SETTINGS
+    log = Log(level=config.log_level, release=config.release_id, model_version=config.model_version)
+    logging.basicConfig(
+        level=max(logging.WARNING, logging.getLevelNamesMapping()[config.log_level]), handlers=[Forward(log)]
+    )
+    state, metrics = State(config), Metrics()
+    server = Server(create_app(state, log, metrics), state, log, metrics)
+    loader = Loader(state, log, metrics)
+    loader.start()
+    log.event("listening", host=config.host, port=config.port)
+    try:
+        server.run()
+    finally:
+        loader.stop()
+        log.event("stopped", refused=state.refusal is not None)
+    return REFUSED if state.refusal else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""The application: the pages and probes that FastAPI serves, behind the gateway that scores."""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, ConfigDict
+
+from api.gateway import Gateway
+from api.logs import Log
+from api.metrics import Metrics
+from api.openapi import DocumentedApp
+from api.state import State
+
+PAGE = Path(__file__).with_name("index.html")
+DESCRIPTION = """Predicts how price-sensitive the shopper behind a basket is: Low, Medium or High; Unclassified when no
+product of the basket is known. The model that answers was approved by a person and is verified byte by byte."""
+
+
+class Health(BaseModel):
+    status: str
+    release: str
+
+
+class Readiness(BaseModel):
+    status: str
+    reason: str
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_package_arn: str
+    model_version: str
+    release: str
+    bundle_digest: str
+    approval_status: str
+    approved_by: str
+    created: str
+    metrics: dict[str, float]
+    metadata: dict[str, str]
+
+
+class Problem(BaseModel):
+    detail: str
+
+
+def create_app(state: State, log: Log, metrics: Metrics) -> Gateway:
+    """The ASGI application. The loader fills `state`; until then scoring and /ready answer 503."""
+    docs = state.config.docs
+    app = DocumentedApp(
+        title="Retail price sensitivity",
+        version=state.config.model_version,
+        description=DESCRIPTION,
+        openapi_url="/openapi.json" if docs else None,
+        docs_url="/docs" if docs else None,
+        redoc_url=None,
+    )
+    app.keyed = state.config.api_key is not None
+    _add_probes(app, state)
+    _add_model(app, state)
+    _add_metrics(app, metrics)
+    _add_page(app)
+    routes = frozenset(route.path for route in app.routes if hasattr(route, "path"))
+    return Gateway(state, log, metrics, app, routes)
+
+
+def _add_probes(app: FastAPI, state: State) -> None:
+    @app.get("/health", tags=["probes"], summary="Is the process alive")
+    async def health() -> Health:
+        return Health(status="alive", release=state.config.release_id)
+
+    @app.get(
+        "/ready",
+        tags=["probes"],
+        summary="May it get traffic: the bundle is loaded and verified, and the process is not leaving",
+        response_model=Readiness,
+        responses={503: {"model": Readiness}},
+    )
+    async def ready() -> Response:
+        reason = "draining" if state.draining else state.reason
+        body = Readiness(status="ready" if state.ready else "not ready", reason=reason)
+        return JSONResponse(body.model_dump(), 200 if state.ready else 503)
+
+
+def _add_model(app: FastAPI, state: State) -> None:
+    @app.get(
+        "/model",
+        tags=["model"],
+        summary="Which model answers, how good it was on its test, who approved it",
+        response_model=Model,
+        responses={503: {"model": Problem}},
+    )
+    async def model() -> Response:
+        package = state.package
+        if package is None:
+            return JSONResponse({"detail": f"no model is loaded yet: {state.reason}"}, 503)
+        facts = Model(
+            model_package_arn=package.arn,
+            model_version=state.config.model_version,
+            release=state.config.release_id,
+            bundle_digest=state.config.bundle_digest,
+            approval_status=package.status,
+            approved_by=package.approval,
+            created=package.created,
+            metrics=_metrics(package.metadata),
+            metadata=package.metadata,
+        )
+        return JSONResponse(facts.model_dump())
+
+
+def _metrics(metadata: dict[str, str]) -> dict[str, float]:
+    """The package's test figures, which SageMaker keeps as text."""
+    found = {}
+    for name in ("accuracy", "macro_f1"):
+        try:
+            found[name] = float(metadata[name])
+        except (KeyError, ValueError):
+            continue
+    return found
+
+
+def _add_metrics(app: FastAPI, metrics: Metrics) -> None:
+    @app.get("/metrics", tags=["probes"], summary="Prometheus metrics", response_class=Response)
+    async def prometheus() -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _add_page(app: FastAPI) -> None:
+    page = PAGE.read_text()
+    policy = _content_security_policy(page)
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> HTMLResponse:
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+
+
+def _content_security_policy(page: str) -> str:
+    """Only the page's own script and style, each named by its hash; nothing from elsewhere."""
+
+    def hashes(tag: str) -> str:
+        found: list[Any] = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in found)
+        return " ".join(f"'sha256-{digest}'" for digest in digests)
+
+    return (
+        f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
