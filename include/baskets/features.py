@@ -6,7 +6,7 @@ a few lines, numpy for more. Change one, change the other: a property test compa
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -35,9 +35,9 @@ AGGREGATES: Final = (
 """Visible without knowing any product. price = SPEND / QUANTITY of a line, in pounds."""
 
 AFFINITY: Final = (
-    "affinity_high",
-    "affinity_medium",
     "affinity_low",
+    "affinity_medium",
+    "affinity_high",
     "affinity_ratio",
     "affinity_max",
     "affinity_min",
@@ -78,6 +78,23 @@ class BasketColumns:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def take(self, rows: np.ndarray) -> "BasketColumns":
+        """The baskets at positions `rows`, in that order; `products` stays whole."""
+        sizes = self.sizes[rows]
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        lines = np.repeat(self.offsets[:-1][rows] - offsets[:-1], sizes) + np.arange(offsets[-1])
+        return replace(
+            self,
+            offsets=offsets,
+            product=self.product[lines],
+            quantity=self.quantity[lines],
+            spend=self.spend[lines],
+            weekday=self.weekday[rows],
+            hour=self.hour[rows],
+            store_format=self.store_format[rows],
+            store_region=self.store_region[rows],
+        )
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -132,9 +149,9 @@ def one(basket: Basket, table: ProductTable) -> tuple[list[float], int]:
         price_sum += price
         prices.append(price)
         row = rows.get(line.PROD_CODE, unseen)
-        high += row[0]
+        low += row[0]
         medium += row[1]
-        low += row[2]
+        high += row[2]
         score = row[3]
         score_sum += score
         scores.append(score)
@@ -152,7 +169,7 @@ def one(basket: Basket, table: ProductTable) -> tuple[list[float], int]:
     prices.sort()
     middle = size // 2
     median = prices[middle] if size % 2 else (prices[middle - 1] + prices[middle]) / 2
-    counting = high + medium + low
+    counting = low + medium + high
     values = [
         float(size),
         units,
@@ -169,9 +186,9 @@ def one(basket: Basket, table: ProductTable) -> tuple[list[float], int]:
         float(basket.SHOP_WEEKDAY),
         _FORMAT.get(basket.STORE_FORMAT, _UNKNOWN_PLACE),
         _REGION.get(basket.STORE_REGION, _UNKNOWN_PLACE),
-        high / size,
-        medium / size,
         low / size,
+        medium / size,
+        high / size,
         score_sum / (counting if counting > _COUNTING_FLOOR else _COUNTING_FLOOR),
         max(scores),
         min(scores),
@@ -227,12 +244,12 @@ def affinity(columns: BasketColumns, table: ProductTable, known: np.ndarray) -> 
     line = table.line_numbers[table.positions(columns.products)][columns.product]
     total = {name: _sums(columns, line[:, column]) for column, name in enumerate(LINE_COLUMNS)}
     score = np.ascontiguousarray(line[:, LINE_COLUMNS.index("score")])
-    counting = total["high"] + total["medium"] + total["low"]
+    counting = total["low"] + total["medium"] + total["high"]
     return np.stack(
         [
-            total["high"] / size,
-            total["medium"] / size,
             total["low"] / size,
+            total["medium"] / size,
+            total["high"] / size,
             total["score"] / np.maximum(counting, _COUNTING_FLOOR),
             np.maximum.reduceat(score, starts),
             np.minimum.reduceat(score, starts),

@@ -1,6 +1,6 @@
 """The product encoding: what training learned about each product, as a table that needs no pickle.
 
-A product has beliefs about its hidden class: P(High), P(Medium), P(Low), and the remaining probability that it does
+A product has beliefs about its hidden class: P(Low), P(Medium), P(High), and the remaining probability that it does
 not count at all. A basket's label is the mean class of its counting lines, cut at two values `cuts` = (low, high).
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from include.baskets.errors import BundleContentError
 
-LINE_COLUMNS: Final = ("high", "medium", "low", "score", "low_mean", "low_variance", "high_mean", "high_variance")
+LINE_COLUMNS: Final = ("low", "medium", "high", "score", "low_mean", "low_variance", "high_mean", "high_variance")
 """A line's numbers, see `ProductTable.line_numbers`."""
 
 _ARRAYS: Final = ("codes", "beliefs", "baskets", "unseen", "cuts")
@@ -22,7 +22,7 @@ _ARRAYS: Final = ("codes", "beliefs", "baskets", "unseen", "cuts")
 
 @dataclass(frozen=True)
 class ProductTable:
-    """codes [p] product codes, sorted; beliefs [p, 3] P(High), P(Medium), P(Low), rows sum to at most 1;
+    """codes [p] product codes, sorted; beliefs [p, 3] in the order of LABELS, rows sum to at most 1;
     baskets [p] labelled training baskets with this product (0: seen in Unclassified ones only);
     unseen [3] beliefs about a product that is not in the table; cuts (low, high) on the mean class."""
 
@@ -47,11 +47,11 @@ class ProductTable:
         """[p + 1, 8] what one line of each product adds to its basket; the last row is an unseen product's.
 
         Columns LINE_COLUMNS: the beliefs; score = P(High) - P(Low); then for each cut c the mean and variance of
-        (class - c), where class is +1, 0 or -1 for High, Medium or Low and a product that does not count adds 0. The
+        (class - c), where class is -1, 0 or +1 for Low, Medium or High and a product that does not count adds 0. The
         basket's label is above the cut when these sum to more than 0.
         """
-        high, medium, low = np.vstack([self.beliefs, self.unseen]).T
-        columns = [high, medium, low, high - low]
+        low, medium, high = np.vstack([self.beliefs, self.unseen]).T
+        columns = [low, medium, high, high - low]
         for cut in self.cuts:
             mean = high - low - cut * (high + medium + low)
             square = high * (1 - cut) ** 2 + medium * cut**2 + low * (1 + cut) ** 2
