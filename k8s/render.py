@@ -1,4 +1,4 @@
-"""Render the overlays into k8s/rendered, which deploy applies; --check compares instead and fails when they are stale."""
+"""Render the overlays into k8s/rendered, which deploy applies; with --check compare and fail when they are stale."""
 
 import argparse
 import difflib
