@@ -1,0 +1,10 @@
+"""The machine that a job runs on."""
+
+import os
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
