@@ -1,8 +1,8 @@
 """# provision
 
 Makes or updates the environment: the stacks **network, lake, registry, identity, cluster** in that order, each by a
-change set, and then what a fresh cluster needs: namespace `mlops` with Pod Security *restricted*, quotas, network rules,
-Airflow's rights. Running it again changes nothing that has not changed.
+change set, and then what a fresh cluster needs: namespace `mlops` with Pod Security *restricted*, quotas, network
+rules, Airflow's rights. Running it again changes nothing that has not changed.
 
 Runs as the connection `aws_admin` (you), because the role that every other DAG uses is made here.
 

@@ -1,7 +1,8 @@
 """# train
 
 From gold to a model that a person approved or rejected:
-**plan** → **fit** → **evaluate** → **gate** → **register** → **approve** (a person) → **set_status** → `approved_model`.
+**plan** → **fit** → **evaluate** → **gate** → **register** → **approve** (a person) → **set_status** →
+`approved_model`.
 
 Mondays 02:00 in Ho Chi Minh City, by hand, or from `monitor`.
 

@@ -22,7 +22,7 @@ def run_digest(dag_id: str, run_id: str, length: int = 10) -> str:
 
 
 def job_name(ti: TaskInstance, try_number: int | None = None) -> str:
-    """The SageMaker job of a task's try (default: the present one), `mlops-retail-<environment>-<dag>-<task>-<run>-<try>`.
+    """The SageMaker job of a task's try (its present one): `mlops-retail-<environment>-<dag>-<task>-<run>-<try>`.
 
     The same try always has the same name, so that a task that is started twice finds the job it started, and a later
     try can look for the jobs of the earlier ones.

@@ -1,4 +1,4 @@
-"""The requests for SageMaker jobs, as pure functions of settings and names; tests check them against AWS's own models."""
+"""The requests for SageMaker jobs, as pure functions of settings and names; tests hold them against AWS's models."""
 
 import json
 from collections.abc import Mapping

@@ -47,9 +47,7 @@ class ImageHook(EcrHook):
         except ClientError as error:
             if error.response["Error"]["Code"] != "ScanNotFoundException":
                 raise
-            raise RetailError(
-                f"image {reference} was never scanned: start a scan, or wait for the one on push"
-            ) from error
+            raise RetailError(f"image {reference} was never scanned: start a scan, or wait for it") from error
         status = scan["imageScanStatus"]["status"]
         if status not in ("COMPLETE", "ACTIVE"):
             raise RetailError(f"scan of {reference} is {status}: {scan['imageScanStatus'].get('description', '')}")

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from include.settings import settings
 from retail_mlops.errors import RetailError
-from retail_mlops.hooks.cloudformation import GOOD, Stack, StackHook
+from retail_mlops.hooks.cloudformation import Stack, StackHook
 from retail_mlops.names import run_digest
 from retail_mlops.stacks import principal, stack
 from retail_mlops.triggers.cloudformation import StackTrigger

@@ -81,10 +81,8 @@ def _records(hook: LakeHook) -> list[dict[str, Any]]:
 
 def _announced(context: Context) -> str | None:
     """The package that the triggering event of `approved_model` names, if the run was started by one."""
-    events = (
-        context["triggering_asset_events"].get(APPROVED_MODEL, []) if context.get("triggering_asset_events") else []
-    )
-    return events[-1].extra.get("model_package_arn") if events else None
+    events = context["triggering_asset_events"].get(APPROVED_MODEL)
+    return events[-1].extra["model_package_arn"] if events else None
 
 
 def resolve(params: dict[str, Any] | None = None) -> dict[str, Any]:

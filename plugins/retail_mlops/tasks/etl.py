@@ -46,8 +46,8 @@ def reason_to_run(
             return f"a new version of the raw file is accepted: {digest[:12]} instead of {str(built_from)[:12]}"
         raise RetailError(
             f"{key} is not the file that the week's gold was built from (SHA-256 {digest[:12]}…, gold has "
-            f"{str(built_from)[:12]}…). Raw files are immutable. Put the old file back (the bucket keeps versions), or, "
-            f'if this new version is meant, run again with conf {{"accept_new_raw": true}}'
+            f"{str(built_from)[:12]}…). Raw files are immutable. Put the old file back (the bucket keeps versions); if "
+            'this new version is meant, run again with conf {"accept_new_raw": true}'
         )
     return "asked for by force" if force else None
 

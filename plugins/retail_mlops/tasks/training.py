@@ -10,7 +10,7 @@ from airflow.sdk import Context, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include import lake
-from include.settings import JOBS_REPOSITORY, settings
+from include.settings import JOBS_REPOSITORY
 from retail_mlops.dag_defaults import APPROVED_MODEL
 from retail_mlops.errors import RetailError
 from retail_mlops.evidence import markdown
@@ -67,7 +67,7 @@ def hyperparameter_digest(hyperparameters: dict[str, Any]) -> str:
 
 
 def nothing_new(newest: ModelPackage | None, gold_digest: str, hyperparameters: dict[str, Any]) -> bool:
-    """Whether the newest package, whatever was decided about it, was trained on this gold with these hyperparameters."""
+    """Whether the newest package, whatever was decided on it, was trained on this gold with these hyperparameters."""
     if newest is None:
         return False
     same = newest.metadata.get("hyperparameters") == hyperparameter_digest(hyperparameters)

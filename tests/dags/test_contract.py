@@ -1,0 +1,85 @@
+"""What users and other parts rely on: Params, schedules, order of tasks."""
+
+import pytest
+from airflow.sdk.exceptions import ParamValidationError
+
+
+def upstream(dag, task_id):
+    return dag.get_task(task_id).upstream_task_ids
+
+
+def test_params(bag):
+    assert {dag_id: set(dag.params) for dag_id, dag in bag.dags.items()} == {
+        "provision": {"environment"},
+        "etl": {"accept_new_raw", "force"},
+        "train": {"weeks", "hyperparameters", "force", "approval_timeout"},
+        "deploy": {"model_package_arn", "image", "force", "rollback_to"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "name", "bad"),
+    [
+        ("provision", "environment", "prod"),
+        ("train", "weeks", ["2006-07"]),
+        ("train", "weeks", "200607"),
+        ("train", "approval_timeout", 0),
+        ("etl", "force", "yes"),
+        ("deploy", "image", 7),
+    ],
+)
+def test_param_refuses_a_bad_value(bag, dag_id, name, bad):
+    with pytest.raises(ParamValidationError):
+        bag.dags[dag_id].params.get_param(name).resolve(bad)
+
+
+def test_train_runs_on_mondays_at_two(bag):
+    assert bag.dags["train"].timetable.expression == "0 2 * * 1"
+
+
+def test_etl_is_partitioned_and_ends_with_the_data(bag):
+    dag = bag.dags["etl"]
+    assert dag.timetable.partitioned
+    assert dag.end_date.in_timezone("Asia/Ho_Chi_Minh").to_date_string() == "2008-07-06"
+
+
+def test_deploy_is_woken_by_approved_models_only(bag):
+    assert [asset.name for asset in bag.dags["deploy"].timetable.asset_condition.objects] == ["approved_model"]
+
+
+def test_stacks_are_made_in_order(bag):
+    dag = bag.dags["provision"]
+    for before, after in [
+        ("network", "lake"),
+        ("lake", "registry"),
+        ("registry", "identity"),
+        ("identity", "cluster"),
+        ("cluster", "bootstrap"),
+    ]:
+        assert before in upstream(dag, after)
+
+
+def test_nothing_is_registered_before_the_gate(bag):
+    assert "gate" in upstream(bag.dags["train"], "register")
+
+
+def test_both_answers_reach_the_registry_and_only_then_is_deploy_woken(bag):
+    train = bag.dags["train"]
+    assert "approve" in upstream(train, "set_status")
+    assert train.get_task("set_status").trigger_rule == "all_success"
+    assert "set_status" in upstream(train, "announce")
+    assert [outlet.name for outlet in train.get_task("announce").outlets] == ["approved_model"]
+
+
+def test_a_green_roll_back_cannot_hide_a_failed_release(bag):
+    deploy = bag.dags["deploy"]
+    roll_back = deploy.get_task("roll_back")
+    assert roll_back.trigger_rule == "one_failed"
+    assert roll_back.upstream_task_ids == {"apply", "rollout", "verify"}
+    assert deploy.get_task("record").downstream_task_ids == set()  # a leaf: upstream_failed fails the run
+    assert "roll_back" not in upstream(deploy, "record")
+
+
+def test_gold_is_emitted_by_publishing_only(bag):
+    emitting = [task.task_id for task in bag.dags["etl"].tasks if task.outlets]
+    assert emitting == ["publish"]

@@ -1,0 +1,88 @@
+"""Images by digest, and the scan gate with its refusals. AWS answers by Stubber."""
+
+import datetime as dt
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from include.settings import Settings
+from retail_mlops.errors import RetailError
+from retail_mlops.hooks import ecr
+from retail_mlops.hooks.ecr import ImageHook, split_reference
+
+REGISTRY = "123456789012.dkr.ecr.ap-southeast-1.amazonaws.com"
+DIGEST = "sha256:" + "a" * 64
+REFERENCE = f"{REGISTRY}/mlops/retail-api@{DIGEST}"
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    client = boto3.client("ecr", region_name="ap-southeast-1", aws_access_key_id="x", aws_secret_access_key="y")
+    monkeypatch.setattr(ImageHook, "conn", client)
+    with Stubber(client) as made:
+        yield made
+        made.assert_no_pending_responses()
+
+
+def scan(stub, status="COMPLETE", **counts):
+    answer = {"imageScanStatus": {"status": status}, "imageScanFindings": {"findingSeverityCounts": counts}}
+    expected = {"repositoryName": "mlops/retail-api", "imageId": {"imageDigest": DIGEST}}
+    stub.add_response("describe_image_scan_findings", answer, expected)
+
+
+def test_newest_image_is_the_one_pushed_last(stub):
+    def image(letter, day):
+        return {"imageDigest": "sha256:" + letter * 64, "imagePushedAt": dt.datetime(2026, 1, day, tzinfo=dt.UTC)}
+
+    stub.add_response("describe_images", {"imageDetails": [image("b", 2), image("a", 3), image("c", 1)]})
+    assert ImageHook().newest("mlops/retail-api") == REFERENCE
+
+
+def test_empty_repository_says_how_to_push(stub):
+    stub.add_response("describe_images", {"imageDetails": []})
+    with pytest.raises(RetailError, match="make image"):
+        ImageHook().newest("mlops/retail-api")
+
+
+def test_clean_scan_passes(stub):
+    scan(stub, MEDIUM=4)
+    ImageHook().assert_scanned(REFERENCE)
+
+
+@pytest.mark.parametrize("severity", ["CRITICAL", "HIGH"])
+def test_serious_finding_is_refused(stub, severity):
+    scan(stub, **{severity: 1})
+    with pytest.raises(RetailError, match=severity):
+        ImageHook().assert_scanned(REFERENCE)
+
+
+@pytest.mark.parametrize("status", ["IN_PROGRESS", "FAILED", "UNSUPPORTED_IMAGE"])
+def test_unfinished_scan_is_refused(stub, status):
+    scan(stub, status)
+    with pytest.raises(RetailError, match=status):
+        ImageHook().assert_scanned(REFERENCE)
+
+
+def test_missing_scan_is_refused(stub):
+    stub.add_client_error("describe_image_scan_findings", "ScanNotFoundException")
+    with pytest.raises(RetailError, match="never scanned"):
+        ImageHook().assert_scanned(REFERENCE)
+
+
+def test_setting_turns_the_scan_gate_off(stub, monkeypatch):
+    monkeypatch.setattr(ecr, "settings", lambda: Settings(require_image_scan=False))
+    ImageHook().assert_scanned(REFERENCE)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [f"{REGISTRY}/mlops/retail-api:latest", f"docker.io/library/nginx@{DIGEST}", "nginx", f"{REGISTRY}/a@md5:1"],
+)
+def test_image_not_ours_by_digest_is_refused(reference):
+    with pytest.raises(RetailError, match="by digest"):
+        split_reference(reference)
+
+
+def test_reference_is_split():
+    assert split_reference(REFERENCE) == ("mlops/retail-api", DIGEST)

@@ -1,0 +1,127 @@
+"""What a release makes of the rendered manifests, and which release is the one to go back to."""
+
+import copy
+
+import pytest
+
+from include.settings import Settings
+from retail_mlops import releases
+from retail_mlops.errors import RetailError
+from retail_mlops.releases import Release, newest_good, patched, patched_job, record, rendered, verification_job
+
+IMAGE = "123456789012.dkr.ecr.ap-southeast-1.amazonaws.com/mlops/retail-api@sha256:" + "a" * 64
+RELEASE = Release(
+    id="v3-0123456789",
+    model_package_arn="arn:aws:sagemaker:ap-southeast-1:123456789012:model-package/g/3",
+    version=3,
+    bundle_digest="b" * 64,
+    image=IMAGE,
+    source_url="s3://bucket/artifacts/training/j/output/model.tar.gz",
+    evidence_url="s3://bucket/artifacts/evaluation/e/evaluation.json",
+    previous="v2-0123456789",
+)
+BUCKET = "mlops-retail-prediction-dev-123456789012"
+
+
+@pytest.fixture(params=["eks", "embedded"])
+def overlay(request, monkeypatch):
+    monkeypatch.setattr(releases, "settings", lambda: Settings(overlay=request.param, endpoint_port=8088))
+    return rendered()
+
+
+def one(manifests, kind, name):
+    return next(item for item in manifests if (item["kind"], item["metadata"]["name"]) == (kind, name))
+
+
+def environment(container):
+    return {variable["name"]: variable.get("value") for variable in container["env"]}
+
+
+def test_pods_run_the_image_and_are_told_the_release(overlay):
+    pod = one(patched(overlay, RELEASE), "Deployment", "retail-api")["spec"]["template"]
+    container = pod["spec"]["containers"][0]
+
+    assert container["image"] == IMAGE
+    told = environment(container)
+    assert told["MODEL_PACKAGE_ARN"] == RELEASE.model_package_arn
+    assert told["BUNDLE_DIGEST"] == "b" * 64
+    assert told["MODEL_DATA_URL"] == f"s3://{BUCKET}/artifacts/releases/v3-0123456789/model.tar.gz"
+    assert told["RELEASE_ID"] == "v3-0123456789"
+    assert told["AWS_REGION"] == "ap-southeast-1"
+    assert "PORT" in told  # what the manifest says itself stays
+    assert len(told) == len(container["env"])
+
+
+def test_annotations_say_what_runs(overlay):
+    deployment = one(patched(overlay, RELEASE), "Deployment", "retail-api")
+    for metadata in (deployment["metadata"], deployment["spec"]["template"]["metadata"]):
+        assert {
+            key: metadata["annotations"][f"retail-mlops/{key}"] for key in ("release", "bundle-digest", "image")
+        } == {
+            "release": "v3-0123456789",
+            "bundle-digest": "b" * 64,
+            "image": IMAGE,
+        }
+    assert RELEASE.runs_as(deployment)
+    assert RELEASE.is_live(deployment)
+
+
+def test_role_and_port_come_from_the_settings(overlay):
+    manifests = patched(overlay, RELEASE)
+    account = one(manifests, "ServiceAccount", "retail-api-sa")
+    role = "arn:aws:iam::123456789012:role/mlops-retail-dev-api"
+    assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == role
+    public = [item for item in manifests if item["metadata"]["name"] == "retail-api-public"]
+    assert [item["spec"]["ports"][0]["port"] for item in public] == [8088] * len(public)
+
+
+def test_rendered_manifests_stay_as_they_are(overlay):
+    before = copy.deepcopy(overlay)
+    patched(overlay, RELEASE)
+    assert overlay == before
+
+
+def test_missing_object_is_named(overlay):
+    without = [item for item in overlay if item["kind"] != "ServiceAccount"]
+    with pytest.raises(RetailError, match="has no ServiceAccount retail-api-sa"):
+        patched(without, RELEASE)
+
+
+def test_verification_replays_the_release_own_baskets():
+    job = patched_job(verification_job(), RELEASE)
+    container = job["spec"]["template"]["spec"]["containers"][0]
+
+    assert job["metadata"]["name"] == "retail-api-verify-v3-0123456789"
+    assert container["image"] == IMAGE
+    told = environment(container)
+    assert told["VERIFY_BASKETS"] == f"s3://{BUCKET}/artifacts/releases/v3-0123456789/held_out.jsonl"
+    assert told["VERIFY_URL"] == "http://$(RETAIL_API_SERVICE_HOST):$(RETAIL_API_SERVICE_PORT)"
+    assert job["spec"]["backoffLimit"] == 0
+
+
+def test_held_out_baskets_lie_beside_the_evidence():
+    assert RELEASE.held_out_source == "s3://bucket/artifacts/evaluation/e/held_out.jsonl"
+
+
+@pytest.mark.parametrize("live", [None, {"metadata": {}}, {"metadata": {"annotations": {"retail-mlops/image": IMAGE}}}])
+def test_other_deployment_is_not_this_release(live):
+    assert not RELEASE.runs_as(live)
+    assert not RELEASE.is_live(live)
+
+
+def kept(identity, outcome, at):
+    return record(Release(**{**RELEASE.__dict__, "id": identity}), outcome, at, run="deploy/r")
+
+
+def test_release_to_go_back_to_is_the_newest_good_one():
+    records = [
+        kept("a", releases.RELEASED, "2026-01-01T00:00:00+00:00"),
+        kept("b", releases.RELEASED, "2026-01-02T00:00:00+00:00"),
+        kept("c", releases.ROLLED_BACK, "2026-01-03T00:00:00+00:00"),
+        kept("d", releases.FAILED, "2026-01-04T00:00:00+00:00"),
+    ]
+    assert newest_good(records).id == "b"
+
+
+def test_without_a_good_release_there_is_none():
+    assert newest_good([kept("c", releases.ROLLED_BACK, "2026-01-03")]) is None

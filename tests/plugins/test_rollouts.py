@@ -1,0 +1,51 @@
+"""The rules of a rollout's progress, one status at a time."""
+
+import pytest
+
+from retail_mlops.rollouts import Phase, progress
+
+
+def deployment(generation=2, replicas=2, conditions=(), **status):
+    return {
+        "metadata": {"generation": generation},
+        "spec": {"replicas": replicas},
+        "status": {"observedGeneration": generation, "conditions": list(conditions), **status},
+    }
+
+
+DONE = {"updatedReplicas": 2, "replicas": 2, "availableReplicas": 2}
+LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"}
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        ({**DONE, "observedGeneration": 1}, "has not seen"),
+        ({**DONE, "updatedReplicas": 1}, "1 of 2 pods are of the new version"),
+        ({**DONE, "replicas": 3}, "1 pods of the old version still end"),
+        ({**DONE, "availableReplicas": 1}, "1 of 2 new pods are available"),
+        ({"updatedReplicas": 0, "replicas": 0}, "0 of 2 pods"),
+    ],
+)
+def test_rollout_that_is_not_done_waits_and_says_for_what(status, text):
+    now = progress(deployment(**status))
+    assert now.phase is Phase.WAITING
+    assert text in now.text
+
+
+def test_rollout_is_done_when_every_pod_is_new_and_available():
+    assert progress(deployment(**DONE)).phase is Phase.DONE
+
+
+def test_exceeded_deadline_fails_at_once():
+    now = progress(deployment(conditions=[LATE], **{**DONE, "availableReplicas": 1}))
+    assert (now.phase, now.text) == (Phase.FAILED, "timed out")
+
+
+def test_deadline_of_the_version_before_does_not_count():
+    now = progress(deployment(conditions=[LATE], **{**DONE, "observedGeneration": 1}))
+    assert now.phase is Phase.WAITING
+
+
+def test_new_deployment_without_status_waits():
+    assert progress({"metadata": {"generation": 1}, "spec": {"replicas": 2}}).phase is Phase.WAITING
