@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from include.baskets import features
 from include.baskets.errors import BundleContentError, BundleDigestError, BundleMembersError, BundleVersionError
 from include.baskets.products import ProductTable
-from include.baskets.schema import LABEL_OF, LABELS, UNCLASSIFIED, Basket, merge_lines
+from include.baskets.schema import LABEL_OF, LABELS, UNCLASSIFIED, UNCLASSIFIED_CODE, Basket, merge_lines
 
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -52,7 +52,7 @@ class Prediction(Struct, frozen=True):
 
 class Scores(NamedTuple):
     """Many baskets scored. features [n, f] float64; probabilities [n, 3] in the order of LABELS; known [n] lines;
-    classes [n] positions in LABELS, -1 for UNCLASSIFIED."""
+    classes [n] positions in LABELS, or UNCLASSIFIED_CODE."""
 
     features: np.ndarray
     probabilities: np.ndarray
@@ -102,7 +102,9 @@ class Bundle:
         values, known = features.many(columns, self.table)
         raw = self._session.run([MODEL_OUTPUT], {MODEL_INPUT: values.astype(np.float32)})[0]
         probabilities = np.round(raw.astype(np.float64), DIGITS)
-        return Scores(values, probabilities, known, np.where(known > 0, probabilities.argmax(axis=1), -1))
+        return Scores(
+            values, probabilities, known, np.where(known > 0, probabilities.argmax(axis=1), UNCLASSIFIED_CODE)
+        )
 
     def features_of(self, basket: Basket) -> dict[str, float]:
         """A basket's features by name: what monitoring logs and compares with `baseline`."""

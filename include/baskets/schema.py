@@ -13,6 +13,9 @@ LABELS: Final = ("Low", "Medium", "High")
 UNCLASSIFIED: Final = "Unclassified"
 """The answer for a basket without a known product; never a class of the model."""
 
+UNCLASSIFIED_CODE: Final = len(LABELS)
+"""Where arrays hold labels or predictions as positions in LABELS: Unclassified."""
+
 LABEL_OF: Final = {"LA": "High", "MM": "Medium", "UM": "Low"}
 """BASKET_PRICE_SENSITIVITY -> label. LA is a *less affluent* shoppers' basket, so the more price-sensitive one."""
 

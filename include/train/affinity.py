@@ -20,11 +20,8 @@ from scipy.special import ndtr
 from include.baskets import features
 from include.baskets.features import BasketColumns
 from include.baskets.products import ProductTable
-from include.baskets.schema import LABELS
+from include.baskets.schema import UNCLASSIFIED_CODE
 from include.train.machine import cores
-
-UNCLASSIFIED_CODE = len(LABELS)
-"""Label code of an Unclassified basket; the others are positions in LABELS."""
 
 FIRST_POWER, LAST_POWER, DAMPING = 0.3, 1.0, 0.5
 _CLASS = np.array([-1.0, 0.0, 1.0, 0.0])  # Low, Medium, High, does not count

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 from include import lake
 from include.baskets import features
 from include.baskets.features import BasketColumns
-from include.baskets.schema import LABELS, UNCLASSIFIED
-from include.train.affinity import UNCLASSIFIED_CODE
+from include.baskets.schema import LABELS, STORE_FORMATS, UNCLASSIFIED, UNCLASSIFIED_CODE
 from include.train.errors import GoldError
 
 FINGERPRINT_LINES: Final = 5
@@ -40,14 +39,15 @@ _COLUMNS: Final = [
 
 @dataclass(frozen=True)
 class Baskets:
-    """The baskets of a split. label [n]: position in LABELS or UNCLASSIFIED_CODE; week, fingerprint [n] strings;
-    customer [n] strings, None for anonymous baskets."""
+    """The baskets of a split. label [n]: position in LABELS or UNCLASSIFIED_CODE; week, fingerprint and region
+    (STORE_REGION) [n] strings; customer [n] strings, None for anonymous baskets."""
 
     columns: BasketColumns
     label: np.ndarray
     week: np.ndarray
     customer: np.ndarray
     fingerprint: np.ndarray
+    region: np.ndarray
 
     def __len__(self) -> int:
         return len(self.label)
@@ -66,6 +66,7 @@ class Baskets:
             self.week[positions],
             self.customer[positions],
             self.fingerprint[positions],
+            self.region[positions],
         )
 
     def counts(self) -> dict[str, int]:
@@ -79,9 +80,14 @@ class Baskets:
         fold_of = {owner: int(hashlib.sha256(owner.encode()).hexdigest()[:8], 16) % count for owner in set(owners)}
         return np.array([fold_of[owner] for owner in owners], dtype=np.int64)
 
+    @property
+    def is_large(self) -> np.ndarray:
+        """[n] bool: at least FINGERPRINT_LINES lines."""
+        return self.columns.sizes >= FINGERPRINT_LINES
+
     def large_fingerprints(self) -> np.ndarray:
-        """Fingerprints of the baskets with at least FINGERPRINT_LINES lines."""
-        return self.fingerprint[self.columns.sizes >= FINGERPRINT_LINES]
+        """Fingerprints of the large baskets."""
+        return self.fingerprint[self.is_large]
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,7 @@ def _shared(sets: list[set[str]]) -> int:
     return sum(len(group) for group in sets) - len(set().union(*sets))
 
 
-def _verified_parts(folder: Path, manifests: Manifests, key_of) -> list[Path]:
+def _verified_parts(folder: Path, manifests: Manifests, key_of: Callable[[str], str]) -> list[Path]:
     """One file a week of the manifests, in their order, each with the SHA-256 that its manifest names."""
     keys = {key_of(week): week for week in manifests.weeks}
     ending = {"/".join(key.rsplit("/", 2)[1:]): key for key in keys}  # shop_week=YYYYWW/part-0.parquet
@@ -176,7 +182,8 @@ def _verified_parts(folder: Path, manifests: Manifests, key_of) -> list[Path]:
         key = ending.get(f"{path.parent.name}/{path.name}")
         if key is None:
             raise GoldError(
-                f"{path} belongs to no week of the manifests ({', '.join(manifests.weeks)}): remove it, or add its manifest"
+                f"{path} belongs to no week of the manifests ({', '.join(manifests.weeks)}): "
+                "remove it, or add its manifest"
             )
         found[key] = path
     for key, week in keys.items():
@@ -201,6 +208,11 @@ def _baskets(table: pa.Table) -> Baskets:
         raise GoldError(
             f"gold holds labels {', '.join(strange)}; there are {', '.join(LABELS)} and null: run the etl again"
         )
+    formats = set(table["STORE_FORMAT"].to_pylist())
+    if formats - set(STORE_FORMATS):
+        raise GoldError(
+            f"gold holds store formats {formats - set(STORE_FORMATS)}, known: {STORE_FORMATS}: run the etl again"
+        )
     lines = table["PROD_CODE"].combine_chunks()
     product = lines.flatten().cast(pa.string()).dictionary_encode()
     sizes = pc.list_value_length(table["PROD_CODE"]).to_numpy().astype(np.int64)
@@ -222,6 +234,7 @@ def _baskets(table: pa.Table) -> Baskets:
         week=np.array(table["SHOP_WEEK"].to_pylist(), dtype=object),
         customer=np.array(table["CUST_CODE"].to_pylist(), dtype=object),
         fingerprint=np.array([_hex(value) for value in table["fingerprint"].to_pylist()], dtype=object),
+        region=np.array(table["STORE_REGION"].to_pylist(), dtype=object),
     )
 
 

@@ -14,14 +14,15 @@ class Hyperparameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    trees: int = Field(100, ge=1, le=1000, description="trees of the forest")
-    min_samples_leaf: int = Field(5, ge=1, le=1000, description="training baskets in a leaf, at least")
-    max_features: Literal["sqrt"] | Annotated[float, Field(gt=0, le=1)] = Field(
-        "sqrt", description="features tried at a split: sqrt, or a share of them"
-    )
-    folds: int = Field(5, ge=2, le=20, description="customer folds by which training baskets are encoded")
-    iterations: int = Field(20, ge=1, le=200, description="rounds of expectation-maximisation")
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the forest")
+    trees: Annotated[int, Field(ge=1, le=1000, description="trees of the forest")] = 100
+    min_samples_leaf: Annotated[int, Field(ge=1, le=1000, description="training baskets in a leaf, at least")] = 5
+    max_features: Annotated[
+        Literal["sqrt"] | Annotated[float, Field(gt=0, le=1)],
+        Field(description="features tried at a split: sqrt, or a share of them"),
+    ] = "sqrt"
+    folds: Annotated[int, Field(ge=2, le=20, description="customer folds by which training baskets are encoded")] = 5
+    iterations: Annotated[int, Field(ge=1, le=200, description="rounds of expectation-maximisation")] = 20
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="of the forest")] = 0
 
     @classmethod
     def read(cls, path: Path) -> Self:

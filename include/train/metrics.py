@@ -5,8 +5,7 @@ Truth is a position in LABELS; a prediction is that or UNCLASSIFIED_CODE, which 
 
 import numpy as np
 
-from include.baskets.schema import LABELS
-from include.train.affinity import UNCLASSIFIED_CODE
+from include.baskets.schema import LABELS, UNCLASSIFIED_CODE
 
 CLASSES = len(LABELS)
 RESAMPLES = 2000
