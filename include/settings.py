@@ -38,8 +38,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
-    environment: str = Field("dev", pattern=r"^[a-z][a-z0-9]{1,11}$", description="environment's name: part of names and tags")
-    account_id: str = Field("123456789012", pattern=r"^\d{12}$", description="AWS account; the embedded AWS uses the default")
+    environment: str = Field(
+        "dev", pattern=r"^[a-z][a-z0-9]{1,11}$", description="environment's name: part of names and tags"
+    )
+    account_id: str = Field(
+        "123456789012", pattern=r"^\d{12}$", description="AWS account; the embedded AWS uses the default"
+    )
     region: Annotated[str, AfterValidator(_only_our_region)] = REGION
     owner: str = Field("ml-team", min_length=1, description="tag Owner")
     cost_center: str = Field("retail", min_length=1, description="tag CostCenter")
@@ -51,20 +55,28 @@ class Settings(BaseSettings):
     # --- gate ---
     min_accuracy: float = Field(0.80, ge=0.5, le=1, description="KPI: accuracy on the test split, 3 classes")
     min_macro_f1: float = Field(0.70, ge=0.4, le=1, description="KPI: macro F1 on the test split, 3 classes")
-    control_margin: float = Field(0.03, gt=0, le=0.1, description="how far the shuffled-label control may lie from majority")
-    approval_timeout_minutes: int = Field(24 * 60, ge=1, le=7 * 24 * 60, description="unanswered approvals are rejected")
+    control_margin: float = Field(
+        0.03, gt=0, le=0.1, description="how far the shuffled-label control may lie from majority"
+    )
+    approval_timeout_minutes: int = Field(
+        24 * 60, ge=1, le=7 * 24 * 60, description="unanswered approvals are rejected"
+    )
 
     # --- jobs ---
     training_instance: str = "ml.m5.large"
     processing_instance: str = "ml.t3.large"
     job_max_runtime_seconds: int = Field(3600, ge=60, le=86400)
-    poll_seconds: int = Field(30, ge=1, le=120, description="how often a waiting task asks AWS; the embedded world uses 1")
+    poll_seconds: int = Field(
+        30, ge=1, le=120, description="how often a waiting task asks AWS; the embedded world uses 1"
+    )
 
     # --- cluster ---
     kubernetes_version: str = Field("1.36", pattern=r"^1\.\d\d$")
     node_instance_types: str = "t3.medium"
     node_count: int = Field(2, ge=1, le=10)
-    cluster_cidrs: str = Field("", description="CIDRs that may reach the cluster's API, comma separated; no default to the world")
+    cluster_cidrs: str = Field(
+        "", description="CIDRs that may reach the cluster's API, comma separated; no default to the world"
+    )
     endpoint_port: int = Field(80, ge=1, le=65535, description="port of the public endpoint")
     overlay: Literal["eks", "embedded"] = "eks"
     require_image_scan: bool = Field(True, description="deploy refuses an image without a finished, clean scan")
@@ -82,7 +94,12 @@ class Settings(BaseSettings):
     @property
     def tags(self) -> dict[str, str]:
         """Tags that every resource carries; `Component` is added by whoever makes it."""
-        return {"Project": PROJECT, "Environment": self.environment, "Owner": self.owner, "CostCenter": self.cost_center}
+        return {
+            "Project": PROJECT,
+            "Environment": self.environment,
+            "Owner": self.owner,
+            "CostCenter": self.cost_center,
+        }
 
     def stack(self, name: str) -> str:
         """CloudFormation stack of infra/<name>.yaml."""

@@ -1,5 +1,6 @@
 """A tiny bundle, a stub of AWS, the application in this process and the server in its own."""
 
+import asyncio
 import http.client
 import io
 import json
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.config import Config, load
@@ -79,11 +80,32 @@ def aws_environment(aws: StubAws, monkeypatch: pytest.MonkeyPatch) -> StubAws:
     return aws
 
 
+class Client:
+    """httpx against the application in this process, one request at a time."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+                return await client.request(method, path, **more)
+
+        return asyncio.run(ask())
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("POST", path, **more)
+
+
 @dataclass
 class Served:
     """The application in this process, with a bundle loaded; `lines` are the log's, parsed."""
 
-    client: TestClient
+    client: Client
     state: State
     metrics: Metrics
     log: Log
@@ -108,7 +130,7 @@ def serve(release: Release, loaded: bundle.Bundle) -> Callable[..., Served]:
             state.package = Package(ARN, "Approved", "approved by a person", "2026-11-24", facts)
             state.bundle, state.reason = loaded_bundle, "ready"
         app = create_app(state, log, metrics)
-        return Served(TestClient(app), state, metrics, log, stream)  # type: ignore[arg-type]
+        return Served(Client(app), state, metrics, log, stream)
 
     return build
 

@@ -30,6 +30,11 @@ class StubAws:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def handle_one_request(self) -> None:
+                super().handle_one_request()
+                # a stopped server also cuts the connections that clients keep
+                self.close_connection = self.close_connection or stub._server is None
+
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
                 stub.calls.append(self.headers["X-Amz-Target"])
@@ -44,6 +49,8 @@ class StubAws:
                     self.reply(404, b"<Error><Code>NoSuchKey</Code><Message>none</Message></Error>", "application/xml")
 
             def reply(self, status: int, content: bytes, kind: str) -> None:
+                if stub._server is None:
+                    return
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(content)))

@@ -1,7 +1,7 @@
 """Each route: its success and every refusal."""
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -113,7 +113,11 @@ def test_a_large_body_is_refused_and_its_connection_closed(served: Served) -> No
 
 
 def test_a_large_body_without_a_length_is_refused(served: Served) -> None:
-    answer = served.client.post("/predict", content=iter([b" " * 40_000, b" " * 40_000]))
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b" " * 40_000
+        yield b" " * 40_000
+
+    answer = served.client.post("/predict", content=chunks())
 
     assert answer.status_code == 413
 

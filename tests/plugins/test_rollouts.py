@@ -5,11 +5,12 @@ import pytest
 from retail_mlops.rollouts import Phase, progress
 
 
-def deployment(generation=2, replicas=2, conditions=(), **status):
+def deployment(*conditions, **status):
+    """A Deployment of two replicas in its second generation."""
     return {
-        "metadata": {"generation": generation},
-        "spec": {"replicas": replicas},
-        "status": {"observedGeneration": generation, "conditions": list(conditions), **status},
+        "metadata": {"generation": 2},
+        "spec": {"replicas": 2},
+        "status": {"observedGeneration": 2, "conditions": list(conditions), **status},
     }
 
 
@@ -38,12 +39,12 @@ def test_rollout_is_done_when_every_pod_is_new_and_available():
 
 
 def test_exceeded_deadline_fails_at_once():
-    now = progress(deployment(conditions=[LATE], **{**DONE, "availableReplicas": 1}))
+    now = progress(deployment(LATE, **{**DONE, "availableReplicas": 1}))
     assert (now.phase, now.text) == (Phase.FAILED, "timed out")
 
 
 def test_deadline_of_the_version_before_does_not_count():
-    now = progress(deployment(conditions=[LATE], **{**DONE, "observedGeneration": 1}))
+    now = progress(deployment(LATE, **{**DONE, "observedGeneration": 1}))
     assert now.phase is Phase.WAITING
 
 

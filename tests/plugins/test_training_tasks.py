@@ -96,7 +96,7 @@ EVIDENCE = json.dumps({"test": {}}).encode()
 @pytest.fixture
 def decided(monkeypatch):
     made = []
-    monkeypatch.setattr(training, "LakeHook", lambda: type("Lake", (), {"content": lambda _self, _key: EVIDENCE}))
+    monkeypatch.setattr(training, "LakeHook", type("Lake", (), {"content": lambda _self, _key: EVIDENCE}))
     registry = type("Registry", (), {"decide": lambda _self, *call: made.append(call)})
     monkeypatch.setattr(training, "RegistryHook", registry)
     return made

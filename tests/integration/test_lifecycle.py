@@ -1,0 +1,105 @@
+"""The whole life cycle as a user sees it, on a world of its own: one demo, then questions about what it left."""
+
+import json
+import socket
+import urllib.error
+import urllib.request
+
+import psutil
+import pytest
+
+from include import lake
+from include.settings import settings
+from local import config
+from local.processes import members
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+
+def ask(url, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.status, json.loads(answer.read())
+
+
+def test_demo_meets_the_kpi_and_reports_it(live):
+    demo = live.demo
+    assert demo["accuracy"] >= settings().min_accuracy
+    assert demo["macro_f1"] >= settings().min_macro_f1
+    assert demo["ladder"]["aggregates"][0] < settings().min_accuracy, "aggregates alone must not pass: the data would be too easy"
+    assert len(demo["weeks"]) == 6
+    assert demo["rows"] > demo["baskets"] > 0
+    assert demo["endpoint"].startswith("http://127.0.0.1:")
+
+
+def test_endpoint_serves_the_approved_package(live):
+    _, model = ask(live.demo["endpoint"] + "/model")
+    package = live.client("sagemaker").describe_model_package(ModelPackageName=live.demo["model_package_arn"])
+    assert package["ModelApprovalStatus"] == "Approved"
+    assert model["model_package_arn"] == live.demo["model_package_arn"]
+    assert model["bundle_digest"] == live.demo["bundle_digest"]
+    assert package["ApprovalDescription"]
+
+
+def test_endpoint_refuses_bad_baskets(live):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(live.demo["endpoint"] + "/predict", {"SHOP_HOUR": 25})
+    assert refused.value.code == 422
+
+
+def test_gold_is_complete_and_follows_its_manifests(live):
+    s3, bucket = live.client("s3"), settings().bucket
+    for week in live.demo["weeks"]:
+        manifest = json.loads(s3.get_object(Bucket=bucket, Key=lake.gold_manifest(week))["Body"].read())
+        assert manifest["shop_week"] == week
+        for split in lake.SPLITS:
+            assert lake.gold(split, week) in manifest["outputs"]
+
+
+def test_second_demo_changes_nothing(live):
+    s3, bucket = live.client("s3"), settings().bucket
+
+    def gold():
+        pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix="gold/")
+        return sorted((v["Key"], v["VersionId"], v["ETag"]) for page in pages for v in page.get("Versions", []))
+
+    before = gold()
+    live.local_demo()
+    again = json.loads((live.world.state / "demo.json").read_text())
+    assert gold() == before
+    assert again["model_package_arn"] == live.demo["model_package_arn"]
+    assert again["bundle_digest"] == live.demo["bundle_digest"]
+
+
+def test_pods_run_on_the_cluster_that_the_stack_made(live):
+    eks = live.client("eks")
+    assert eks.list_clusters()["clusters"] == ["mlops-retail-cluster"]
+    status = live.local("kubeconfig").stdout.strip()
+    assert status.endswith("kubeconfig")
+
+
+def test_everything_listens_on_loopback_only(live):
+    marked = [psutil.Process(pid) for pid in members(str(live.world.state))]
+    listening = [
+        (process.name(), connection.laddr.ip)
+        for process in marked
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening, "no listener found: the check itself is broken"
+    assert all(ip.startswith("127.") for _, ip in listening), listening
+
+
+@pytest.mark.timeout(300)
+def test_down_leaves_no_process_and_no_port_and_up_brings_the_endpoint_back(live):
+    live.local("down")
+    assert members(str(live.world.state)) == []
+    for port in (live.world.airflow, live.world.aws, live.world.endpoint):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is still open"
+    live.local("up")
+    live.wait_for_endpoint()
+    _, model = ask(live.demo["endpoint"] + "/model")
+    assert model["bundle_digest"] == live.demo["bundle_digest"]
+    assert config.load(live.world.state) == live.world
