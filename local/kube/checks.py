@@ -1,0 +1,101 @@
+"""Probes and hooks: what they do, and when a probe has passed or failed."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from local.kube.api import Object
+
+PROBE_AGENT = "kube-probe/1.36"
+
+
+@dataclass
+class Threshold:
+    """Counts results in a row; successThreshold and failureThreshold of a probe decide."""
+
+    successes: int = 1
+    failures: int = 3
+    good: int = 0
+    bad: int = 0
+
+    @classmethod
+    def of(cls, probe: Object) -> "Threshold":
+        return cls(probe.get("successThreshold", 1), probe.get("failureThreshold", 3))
+
+    def verdict(self, passed: bool) -> bool | None:
+        """True (passed) or False (failed) once a threshold is reached, else None: as before."""
+        self.good, self.bad = (self.good + 1, 0) if passed else (0, self.bad + 1)
+        if self.good >= self.successes:
+            return True
+        return False if self.bad >= self.failures else None
+
+
+def port_number(port: int | str, container: Object) -> int:
+    """A port of a probe or hook, which may be the name of a container port. LookupError if there is none."""
+    if isinstance(port, int):
+        return port
+    for declared in container.get("ports", []):
+        if declared.get("name") == port:
+            return declared["containerPort"]
+    raise LookupError(f"container {container['name']} has no port named {port}")
+
+
+@dataclass(frozen=True)
+class Checker:
+    """Does the probes and hooks of one container: at the pod's address, or as a process like the container's."""
+
+    http: aiohttp.ClientSession
+    address: str
+    container: Object
+    cwd: str
+    env: Mapping[str, str]
+
+    async def run(self, action: Object, command: Sequence[str], timeout: float) -> str | None:
+        """Does the action of a probe or hook (exec, httpGet, tcpSocket, grpc, sleep); returns what went wrong.
+
+        command: the action's exec command with its paths resolved; [] where it has none.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                if "sleep" in action:
+                    await asyncio.sleep(action["sleep"]["seconds"])
+                    return None
+                if "exec" in action:
+                    return await self._exec(command)
+                if "httpGet" in action:
+                    return await self._http(action["httpGet"])
+                await self._connect((action.get("tcpSocket") or action["grpc"])["port"])
+                return None
+        except (OSError, LookupError, aiohttp.ClientError) as error:
+            return str(error) or repr(error)
+        except TimeoutError:
+            return f"timeout after {timeout:g} s"
+
+    async def _exec(self, command: Sequence[str]) -> str | None:
+        null: Any = asyncio.subprocess.DEVNULL
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=self.cwd, env=self.env, stdin=null, stdout=null, stderr=null, start_new_session=True
+        )
+        try:
+            code = await process.wait()
+            return f"exit status {code}" if code else None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    async def _http(self, get: Object) -> str | None:
+        host, port = get.get("host") or self.address, port_number(get["port"], self.container)
+        url = f"{get.get('scheme', 'HTTP').lower()}://{host}:{port}/{get.get('path', '/').removeprefix('/')}"
+        headers = {"User-Agent": PROBE_AGENT} | {item["name"]: item["value"] for item in get.get("httpHeaders", [])}
+        async with self.http.get(url, headers=headers, allow_redirects=False) as reply:
+            return None if 200 <= reply.status < 400 else f"HTTP probe failed with statuscode: {reply.status}"
+
+    async def _connect(self, port: int | str) -> None:
+        _, writer = await asyncio.open_connection(self.address, port_number(port, self.container))
+        writer.close()
