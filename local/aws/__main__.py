@@ -1,0 +1,86 @@
+"""`python -m local.aws`: the embedded AWS of this world in the foreground, until SIGTERM."""
+
+import fcntl
+import logging
+import os
+import shutil
+import sys
+from typing import IO
+
+from include.settings import REGION, settings
+from local import config, processes
+from local.aws import home, root
+from local.kube import assets
+
+GRACE = 5.0  # seconds that a leftover of a killed service has to end by itself
+
+
+def take(world: config.World) -> IO[str]:
+    """The lock on the state; SystemExit when another process serves it."""
+    lock = (home.folder(world) / "lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        sys.exit(f"an embedded AWS runs already on {home.folder(world)}: `make status` shows it, `make down` ends it")
+    return lock
+
+
+def sweep(world: config.World) -> None:
+    """End what a killed service left, and remove its half-done work."""
+    folder = home.folder(world)
+    (folder / "ready").unlink(missing_ok=True)
+    processes.terminate(processes.marked(home.MARK, str(folder)), GRACE)
+    if left := processes.marked(home.MARK, str(folder)):
+        sys.exit(f"processes {left} of an earlier embedded AWS do not end: end them, then start again")
+    for rest in [*folder.glob("jobs/*"), *folder.glob("images/.pull-*")]:
+        shutil.rmtree(rest)
+
+
+def configure(world: config.World) -> str:
+    """ministack reads its environment when it is imported. Returns root's secret."""
+    folder = home.folder(world)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    secret = root.secret(folder)
+    os.environ |= {
+        config.MARK: str(world.state),
+        home.MARK: str(folder),
+        "GATEWAY_PORT": str(world.aws),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_REGION": REGION,
+        "MINISTACK_ACCOUNT_ID": settings().account_id,
+        "AUTH": "true",
+        "AWS_ACCESS_KEY_ID": root.KEY,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(folder / "ministack"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(folder / "s3"),
+        "EKS_BASE_PORT": str(world.kube),
+        "KUBE_ASSETS": str(assets.ensure()),
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
+    }
+    return secret
+
+
+def main() -> None:
+    os.umask(0o077)
+    logging.basicConfig(level="WARNING", format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("local").setLevel("INFO")
+    world = config.load()
+    home.folder(world).mkdir(parents=True, exist_ok=True)
+    lock = take(world)
+    sweep(world)
+    root.at(world.aws_url, configure(world))
+    from local.aws import serve  # after the environment is set
+
+    serve.run(world)
+    lock.close()
+    os._exit(0)  # without waiting for threads that wait for a cluster
+
+
+if __name__ == "__main__":
+    main()
