@@ -72,10 +72,10 @@ class Checker:
                     return await self._http(action["httpGet"])
                 await self._connect((action.get("tcpSocket") or action["grpc"])["port"])
                 return None
-        except (OSError, LookupError, aiohttp.ClientError) as error:
-            return str(error) or repr(error)
         except TimeoutError:
             return f"timeout after {timeout:g} s"
+        except (OSError, LookupError, aiohttp.ClientError) as error:
+            return str(error) or repr(error)
 
     async def _exec(self, command: Sequence[str]) -> str | None:
         null: Any = asyncio.subprocess.DEVNULL
