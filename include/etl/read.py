@@ -1,0 +1,192 @@
+"""Reads a weekly file in blocks of typed rows and refuses one that is damaged or of another form.
+
+A row's number is its line in the file, the header being line 1. Values that cannot be parsed come out as null; what
+that means is for the rules to say.
+"""
+
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+import polars as pl
+
+from include.etl.columns import HEADERS, RAW
+from include.etl.errors import RawFileError
+
+BLOCK_BYTES: Final = 12 << 20
+_BOM: Final = b"\xef\xbb\xbf"
+_EXTRA: Final = "a field too many"
+_FIRST_LINE: Final = b"," * len(RAW) + b"\n"
+"""Put before every block: polars takes the number of columns, one more than allowed, from the first line."""
+_SCIENTIFIC: Final = re.compile(r"\d[.\d]*[eE][+-]?\d+|\d+\.\d*")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of a weekly file: the columns of RAW and `row` (Int64)."""
+
+    text: bytes
+    rows: pl.DataFrame
+
+
+def raw_file(folder: Path) -> Path:
+    """The one weekly file of a folder."""
+    known = {"transactions.csv", "transactions.csv.gz"}
+    found = sorted(path for path in folder.rglob("*") if path.name in known)
+    if len(found) != 1:
+        raise RawFileError(
+            f"{folder} must hold one of {' and '.join(sorted(known))}, it holds "
+            f"{', '.join(path.name for path in found) or 'neither'}"
+        )
+    return found[0]
+
+
+def header_variant(path: Path) -> str:
+    """The variant of a file's header, a key of HEADERS; RawFileError when it is neither."""
+    with _open(path) as file:
+        line = _guarded(path, lambda: file.readline(1 << 16)).removeprefix(_BOM)
+    if not line.strip():
+        raise RawFileError(f"{path.name} is empty: land the week's file again")
+    names = tuple(_text(path, line, 1).rstrip("\r\n").replace('"', "").split(","))
+    for variant, expected in HEADERS.items():
+        if names == expected:
+            return variant
+    closest = min(HEADERS.values(), key=lambda expected: len(set(expected) ^ set(names)))
+    wrong = [
+        f"column {place + 1} is {name or 'missing'}, expected {wanted or 'no more columns'}"
+        for place, (name, wanted) in enumerate(_padded(names, closest))
+        if name != wanted
+    ]
+    raise RawFileError(
+        f"{path.name} row 1: not the header of a weekly file ({'; '.join(wrong[:3])}). It has {len(RAW)} columns in a "
+        f"fixed order, the customer's segment being either {' or '.join(HEADERS)}"
+    )
+
+
+def read(path: Path) -> Iterator[Block]:
+    """The file's rows, some 100,000 at a time; RawFileError names the file and row of the first damage."""
+    row = 2
+    for text in _ahead(_blocks(path)):
+        rows = pl.read_csv(
+            _FIRST_LINE + text,
+            has_header=False,
+            schema=RAW | {_EXTRA: pl.String},
+            ignore_errors=True,
+            truncate_ragged_lines=True,
+            null_values="",
+        ).slice(1)
+        count = text.count(b"\n")
+        odd = pl.col(_EXTRA).is_not_null() | pl.col("STORE_REGION").is_null()
+        if rows.height != count or rows.select(odd.any()).item():
+            _refuse_ragged(path, text, row)
+        rows = rows.drop(_EXTRA).with_columns(row=pl.int_range(row, row + count, dtype=pl.Int64))
+        if rows["BASKET_ID"].null_count():
+            _refuse_mangled(path, text, row, rows.filter(pl.col("BASKET_ID").is_null())["row"].to_list())
+        yield Block(text, rows)
+        row += count
+    if row == 2:
+        raise RawFileError(f"{path.name} has a header and no rows: land the week's file again")
+
+
+def lines_at(path: Path, rows: Collection[int]) -> dict[int, str]:
+    """The text of some rows, by number."""
+    wanted, found = set(rows), {}
+    row = 2
+    for text in _blocks(path):
+        count = text.count(b"\n")
+        here = [number for number in wanted if row <= number < row + count]
+        if here:
+            lines = text.split(b"\n")
+            found.update({number: lines[number - row].rstrip(b"\r").decode() for number in here})
+        row += count
+    return found
+
+
+def field(line: str, column: str) -> str:
+    """One column's text of a row."""
+    return next(csv.reader([line]))[list(RAW).index(column)]
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """Whole lines without the header, each block ending with a newline, as UTF-8."""
+    row, rest = 2, b""
+    with _open(path) as file:
+        _guarded(path, file.readline)
+        while data := _guarded(path, lambda: file.read(BLOCK_BYTES)):
+            end = data.rfind(b"\n") + 1
+            text, rest = rest + data[:end], data[end:] if end else rest + data
+            if not end:
+                continue
+            _text(path, text, row)
+            yield text
+            row += text.count(b"\n")
+    if rest.strip():
+        _text(path, rest, row)
+        yield rest + b"\n"
+
+
+def _ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same blocks; the next one is unpacked by a thread while one is worked on."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, blocks, b"")
+        while text := coming.result():
+            coming = pool.submit(next, blocks, b"")
+            yield text
+
+
+def _open(path: Path) -> IO[bytes]:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _guarded(path: Path, reading):
+    try:
+        return reading()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RawFileError(f"{path.name} is truncated or damaged ({error}): land the week's file again") from error
+
+
+def _text(path: Path, data: bytes, row: int) -> str:
+    """Decoded; RawFileError names the row of the first byte that is not UTF-8."""
+    if data.isascii():
+        return "" if row > 1 else data.decode()
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        at = row + data.count(b"\n", 0, error.start)
+        raise RawFileError(
+            f"{path.name} row {at}: byte {data[error.start]:#04x} is not UTF-8: save the file as UTF-8"
+        ) from error
+
+
+def _refuse_ragged(path: Path, text: bytes, row: int) -> None:
+    for number, line in enumerate(text.decode().splitlines(), row):
+        fields = next(csv.reader([line]), [])
+        if len(fields) != len(RAW) or line.count('"') % 2:
+            raise RawFileError(
+                f"{path.name} row {number}: {len(fields)} fields instead of {len(RAW)}: the file is damaged, or a "
+                "value holds a comma or line end without quotes"
+            )
+
+
+def _refuse_mangled(path: Path, text: bytes, row: int, suspects: list[int]) -> None:
+    lines = text.split(b"\n")
+    for number in suspects:
+        value = field(lines[number - row].decode(), "BASKET_ID")
+        if _SCIENTIFIC.fullmatch(value.strip()):
+            raise RawFileError(
+                f"{path.name} row {number}: BASKET_ID {value} is a rounded number: a spreadsheet saved this file and "
+                "the ids are lost. Use the file as it was published"
+            )
+
+
+def _padded(names: tuple[str, ...], expected: tuple[str, ...]) -> list[tuple[str, str]]:
+    length = max(len(names), len(expected))
+    return list(
+        zip((*names, *[""] * (length - len(names))), (*expected, *[""] * (length - len(expected))), strict=True)
+    )

@@ -1,0 +1,85 @@
+"""The splitting job: a week's silver in, gold out.
+
+<base>/processing/input/silver/  part-0.parquet, _quality.json
+<base>/processing/output/gold/   split={train,validation,test}/shop_week=YYYYWW/part-0.parquet,
+                                 _products/shop_week=YYYYWW/part-0.parquet, _manifest/YYYYWW.json
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from include import lake
+from include.baskets.schema import LABELS, UNCLASSIFIED
+from include.etl import CODE_VERSION, baskets, files
+from include.etl.columns import GOLD, PRODUCTS
+from include.etl.errors import SilverError
+from include.settings import settings
+
+
+def run(base: Path, week: str) -> dict[str, Any]:
+    """Write gold; the week's manifest. EtlError, and no output, when the silver is not this week's."""
+    source = base / "processing" / "input" / "silver"
+    quality, silver = _silver(source, week)
+    output = base / "processing" / "output" / "gold"
+    with files.all_or_nothing(output, base / "processing", last="_manifest") as folder:
+        parts = {split: files.Part(_target(folder, lake.gold(split, week)), GOLD) for split in lake.SPLITS}
+        counts: dict[str, Counter[str]] = {split: Counter() for split in lake.SPLITS}
+        products, rows = pl.DataFrame(schema=dict.fromkeys(PRODUCTS.names, pl.String)), 0
+        for place in range(silver.num_row_groups):
+            lines = pl.DataFrame(silver.read_row_group(place))
+            rows += lines.height
+            products = pl.concat([products, lines.select(PRODUCTS.names)]).unique()
+            grouped = baskets.group(lines)
+            split_of = baskets.splits(grouped, settings().split_salt)
+            for split in lake.SPLITS:
+                chosen = grouped.filter(split_of == split)
+                counts[split].update(chosen["label"].fill_null(UNCLASSIFIED).to_list())
+                parts[split].add(chosen)
+        for part in parts.values():
+            part.close()
+        dimension = files.Part(_target(folder, lake.gold_products(week)), PRODUCTS)
+        dimension.add(products.sort(PRODUCTS.names).unique("PROD_CODE", keep="first", maintain_order=True))
+        dimension.close()
+        keys = [*(lake.gold(split, week) for split in lake.SPLITS), lake.gold_products(week)]
+        manifest = {
+            "shop_week": week,
+            "code_version": CODE_VERSION,
+            "split_salt": settings().split_salt,
+            "inputs": quality["inputs"] | quality["outputs"],
+            "outputs": {key: files.sha256(_target(folder, key)) for key in keys},
+            "rows": rows,
+            "baskets": sum(count.total() for count in counts.values()),
+            "counts": {
+                split: {label: count[label] for label in (*LABELS, UNCLASSIFIED)} for split, count in counts.items()
+            },
+        }
+        files.write_json(_target(folder, lake.gold_manifest(week)), manifest)
+    return manifest
+
+
+def _silver(folder: Path, week: str) -> tuple[dict[str, Any], pq.ParquetFile]:
+    """The quality report and the part that it vouches for."""
+    part, report = folder / "part-0.parquet", folder / "_quality.json"
+    for path in (part, report):
+        if not path.is_file():
+            raise SilverError(f"{folder} lacks {path.name}: run clean for week {week} first")
+    quality = json.loads(report.read_text())
+    if quality["shop_week"] != week:
+        raise SilverError(f"{report} is of week {quality['shop_week']}, not of {week}: give the job that week's silver")
+    told, actual = quality["outputs"][lake.silver(week)], files.sha256(part)
+    if actual != told:
+        raise SilverError(
+            f"{part} has SHA-256 {actual}, its quality report says {told}: the file was changed. Run clean for week "
+            f"{week} again"
+        )
+    return quality, pq.ParquetFile(part)
+
+
+def _target(folder: Path, key: str) -> Path:
+    """Where a key of gold lies below the output folder, which stands for gold/."""
+    return folder / key.removeprefix("gold/")
