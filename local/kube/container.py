@@ -41,7 +41,7 @@ class Container:
         self.restarts = old["restartCount"] + 1 if old.get("containerID") else 0  # of a node agent before this one
         self.started = self.ready = False
         self.process: asyncio.subprocess.Process | None = None
-        self.exited = asyncio.Event()
+        self.exited = asyncio.Event()  # of this run
         self.began = 0.0  # seconds since the epoch
         self.cpu = 0.0  # seconds, never less than before
         self.code: int | None = None  # exit code of the last run
@@ -111,7 +111,7 @@ class Container:
 
     async def execute(self, command: Sequence[str]) -> int:
         """One run of the main process, with its probes and its postStart hook; returns the exit code."""
-        self.exited.clear()
+        self.exited = asyncio.Event()
         begun, code, reason = now(), 128, "StartError"
         message = ""
         try:
@@ -165,16 +165,18 @@ class Container:
         """preStop, SIGTERM to the main process, SIGKILL to the whole session when `grace` seconds are over."""
         if not self.process or not self.leader:
             return
+        process, exited = self.process, self.exited  # a restart brings others
         deadline = time.monotonic() + grace
         hook = self.spec.get("lifecycle", {}).get("preStop")
         if hook and grace and (error := await self.act(hook, grace)):
             self.pod.event("FailedPreStopHook", error, warning=True)
         with contextlib.suppress(ProcessLookupError):
-            self.process.terminate()
+            process.terminate()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.exited.wait(), max(deadline - time.monotonic(), min(grace, SHORTEST_GRACE)))
-        self.kill()
-        await self.exited.wait()
+            await asyncio.wait_for(exited.wait(), max(deadline - time.monotonic(), min(grace, SHORTEST_GRACE)))
+        if process.returncode is None:
+            sessions.kill(process.pid)
+        await exited.wait()
 
     # --- probes and hooks -------------------------------------------------------------------
     async def act(self, action: Object, timeout: float) -> str | None:

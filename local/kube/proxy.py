@@ -37,6 +37,9 @@ class Backend:
     service: str
     port_name: str
 
+    def is_of(self, namespace: str, service: str) -> bool:
+        return (self.namespace, self.service) == (namespace, service)
+
 
 def lowest_port() -> int:
     """The first port on which this process may listen."""
@@ -92,8 +95,7 @@ def targets(slices: Iterable[Object], backend: Backend) -> list[Address]:
     ending: set[Address] = set()
     for item in slices:
         meta = item["metadata"]
-        owner = meta["namespace"], meta.get("labels", {}).get("kubernetes.io/service-name")
-        if owner != (backend.namespace, backend.service):
+        if not backend.is_of(meta["namespace"], meta.get("labels", {}).get("kubernetes.io/service-name")):
             continue
         port = next((p["port"] for p in item.get("ports") or [] if p.get("name", "") == backend.port_name), None)
         if port is None:
@@ -150,23 +152,25 @@ class ServiceProxy:
         self.routes, refused = routes(self.services.values(), self.lowest)
         for address in self.listeners.keys() - self.routes.keys():
             self.listeners.pop(address).close()  # connections that are there go on
-        failures = {address: "another Service has it" for addresses in refused.values() for address in addresses}
+        failures: dict[Address, str] = {}
         for address in self.routes.keys() - self.listeners.keys():
             try:
                 self.listeners[address] = await asyncio.start_server(self._server(address), *address)
             except OSError as error:
                 failures[address] = os.strerror(error.errno) if error.errno else str(error)
         for item in list(self.services.values()):
-            await self._report(item, refused.get(item["metadata"]["uid"], []), failures)
+            meta = item["metadata"]
+            mine = [key for key, backend in self.routes.items() if backend.is_of(meta["namespace"], meta["name"])]
+            broken = {address: failures[address] for address in mine if address in failures}
+            broken |= dict.fromkeys(refused.get(meta["uid"], []), "another Service has it")
+            await self._report(item, broken)
 
-    async def _report(self, item: Object, refused: list[Address], failures: Mapping[Address, str]) -> None:
-        """Events about what does not listen; the status of a load balancer."""
+    async def _report(self, item: Object, broken: Mapping[Address, str]) -> None:
+        """Events about addresses that do not listen, each with its reason; the status of a load balancer."""
         meta = item["metadata"]
-        mine = [address for address, backend in self.routes.items() if self._is_of(backend, item)]
         about = {"apiVersion": "v1", "kind": "Service", "namespace": meta["namespace"], "name": meta["name"]}
-        for host, port in (broken := [*refused, *(address for address in mine if address in failures)]):
-            message = f"nothing listens at {host}:{port}: {failures[host, port]}"
-            log.warning("Service %s/%s: %s", meta["namespace"], meta["name"], message)
+        for (host, port), reason in broken.items():
+            message = f"nothing listens at {host}:{port}: {reason}"
             await self.events.post(about | {"uid": meta["uid"]}, "NoListener", message, warning=True)
         served = is_balancer(item) and not any(host == LOCALHOST for host, _ in broken)
         ingress = [{"hostname": "localhost"}] if served else None
@@ -178,10 +182,6 @@ class ServiceProxy:
                 await self.api.call("PATCH", path, body, "merge")
             except (ApiError, *UNREACHABLE) as error:
                 log.info("status of %s: %s", meta["name"], error)
-
-    @staticmethod
-    def _is_of(backend: Backend, item: Object) -> bool:
-        return (backend.namespace, backend.service) == (item["metadata"]["namespace"], item["metadata"]["name"])
 
     def _server(self, address: Address) -> Callable:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

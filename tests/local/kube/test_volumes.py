@@ -31,7 +31,9 @@ class Answers:
 
 
 def sources(**objects):
-    return volumes.Sources(Answers({name.replace("__", "/"): item for name, item in objects.items()}), POD, "127.17.0.1")
+    return volumes.Sources(
+        Answers({name.replace("__", "/"): item for name, item in objects.items()}), POD, "127.17.0.1"
+    )
 
 
 def contents(root):
@@ -71,7 +73,10 @@ def test_what_a_container_wrote_to_an_empty_dir_stays(tmp_path):
 def test_a_projected_volume_joins_its_sources(tmp_path):
     field = {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
     token = {"audience": "sts.amazonaws.com", "path": "token", "expirationSeconds": 600}
-    volume = {"name": "p", "projected": {"sources": [{"serviceAccountToken": token}, {"downwardAPI": {"items": [field]}}]}}
+    volume = {
+        "name": "p",
+        "projected": {"sources": [{"serviceAccountToken": token}, {"downwardAPI": {"items": [field]}}]},
+    }
     fill(tmp_path, sources(), volume)
     assert contents(tmp_path) == {"p/token": "token-1-for-sts.amazonaws.com", "p/labels": 'app="api"'}
 
