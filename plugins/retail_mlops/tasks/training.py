@@ -10,7 +10,9 @@ from airflow.sdk import Context, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include import lake
-from include.settings import JOBS_REPOSITORY
+from include.settings import JOBS_REPOSITORY, settings
+from include.train.evidence import Evaluation
+from include.train.gate import Thresholds, judge
 from retail_mlops.dag_defaults import APPROVED_MODEL
 from retail_mlops.errors import RetailError
 from retail_mlops.evidence import markdown
@@ -139,40 +141,45 @@ def evaluate_request(context: Context, jinja_env: Any = None) -> dict[str, Any]:
     )
 
 
+def _evidence(job: str) -> tuple[Evaluation, bytes]:
+    """The evaluation of a job, and its very bytes; RetailError when it is of another gold than the run's plan."""
+    key = lake.evaluation(job, "evaluation.json")
+    content, ours = LakeHook().content(key), _plan(get_current_context())
+    if content is None:
+        raise RetailError(f"{url(key)} is gone: clear the task `evaluate` of this run")
+    found = Evaluation.model_validate_json(content)
+    if found.gold_digest != ours.gold_digest:
+        raise RetailError(f"{url(key)} judges gold {found.gold_digest}, this run is about {ours.gold_digest}")
+    return found, content
+
+
 def gate(job: str) -> dict[str, Any]:
     """Judges the evidence itself, whatever the evaluation job says of it; a failed gate registers nothing."""
-    from include.train.gate import gate as judge
-
-    evaluation = LakeHook().document(lake.evaluation(job, "evaluation.json"))
-    result = judge(evaluation)
+    result = judge(_evidence(job)[0], Thresholds.model_validate(settings()))
     for rule in result.rules:
         print(f"{'passed' if rule.passed else 'FAILED'}  {rule.rule}: {rule.detail}")
     if not result.passed:
-        failed = "; ".join(f"{rule.rule}: {rule.detail}" for rule in result.rules if not rule.passed)
-        raise RetailError(f"the gate refuses the model: {failed}. Nothing was registered")
+        raise RetailError(f"the gate refuses the model: {'; '.join(result.failures)}. Nothing was registered")
     return {rule.rule: rule.detail for rule in result.rules}
 
 
 def register(fit_job: str, evaluate_job: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
     """Registers the bundle with its evidence, waiting for a decision. Returns the package as a dict."""
-    context, hook = get_current_context(), LakeHook()
-    ours, key = _plan(context), lake.evaluation(evaluate_job, "evaluation.json")
-    content = hook.content(key)
-    evaluation = json.loads(content)
+    ours, evidence_url = _plan(get_current_context()), url(lake.evaluation(evaluate_job, "evaluation.json"))
+    evaluation, content = _evidence(evaluate_job)
     metadata = {
-        "bundle_digest": evaluation["bundle_digest"],
-        "evidence": url(key),
+        "bundle_digest": evaluation.bundle_digest,
+        "evidence": evidence_url,
         "evidence_digest": hashlib.sha256(content).hexdigest(),
         "gold_digest": ours.gold_digest,
         "training_job": fit_job,
-        "accuracy": f"{evaluation['test']['accuracy']:.6f}",
-        "macro_f1": f"{evaluation['test']['macro_f1']:.6f}",
-        "code_version": evaluation["code_version"],
+        "accuracy": f"{evaluation.accuracy:.6f}",
+        "macro_f1": f"{evaluation.macro_f1:.6f}",
         "hyperparameters": hyperparameter_digest(params["hyperparameters"]),
     }
     token = hashlib.sha256(fit_job.encode()).hexdigest()[:36]
     package = RegistryHook().register(
-        registration(url(lake.model(fit_job)), ours.image, metadata, evidence_url=url(key), token=token)
+        registration(url(lake.model(fit_job)), ours.image, metadata, evidence_url=evidence_url, token=token)
     )
     print(f"registered {package.arn}")
     return asdict(package)
@@ -180,8 +187,7 @@ def register(fit_job: str, evaluate_job: str, params: dict[str, Any] | None = No
 
 def evidence(package: dict[str, Any], evaluate_job: str) -> str:
     """What the person who decides gets to read, as Markdown."""
-    evaluation = LakeHook().document(lake.evaluation(evaluate_job, "evaluation.json"))
-    return markdown(ModelPackage(**package), evaluation, _plan(get_current_context()))
+    return markdown(ModelPackage(**package), _evidence(evaluate_job)[0], _plan(get_current_context()).champion)
 
 
 def set_status(package: dict[str, Any], answer: dict[str, Any], params: dict[str, Any] | None = None) -> bool:

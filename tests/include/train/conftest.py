@@ -30,7 +30,9 @@ def manifests(gold) -> data.Manifests:
 
 @pytest.fixture(scope="session")
 def splits(gold, manifests) -> dict[str, data.Baskets]:
-    return {split: data.read_split(gold / f"split={split}", split, manifests) for split in ("train", "validation", "test")}
+    return {
+        split: data.read_split(gold / f"split={split}", split, manifests) for split in ("train", "validation", "test")
+    }
 
 
 @pytest.fixture(scope="session")
