@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from local import config
 from local.airflow.api import Airflow
-from local.aws.credentials import client_env
+from local.aws.credentials import session
+from local.kube import assets
 
 PYTHON = config.ROOT / ".venv/local-aws/bin/python"
 WEEKS = 6
@@ -34,17 +34,24 @@ class Live:
     demo: dict[str, Any]
 
     def client(self, service: str) -> Any:
-        env = client_env(self.world)
-        return boto3.client(
-            service, endpoint_url=env["AWS_ENDPOINT_URL"], region_name=env["AWS_REGION"],
-            aws_access_key_id=env["AWS_ACCESS_KEY_ID"], aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-        )
+        return session(self.world).client(service, endpoint_url=self.world.aws_url)
 
     def local(self, *args: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         return run(self.env, "local", *args, check=check)
 
     def local_demo(self) -> None:
         run(self.env | {"DATA": str(self.world.state / "weeks")}, "local.demo")
+
+    def status(self) -> dict[str, Any]:
+        """The supervisor's own account of its services: name -> pid, state, restarts."""
+        return json.loads((self.world.state / "status.json").read_text())
+
+    def kubectl(self, *args: str, check: bool = True) -> str:
+        """kubectl as the cluster's administrator; its output, errors included."""
+        command = [assets.ensure() / "kubectl", "--kubeconfig", self.world.state / "kubeconfig", *args]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert not check or done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
 
     def wait_for_endpoint(self, seconds: float = 90) -> None:
         until = time.monotonic() + seconds
@@ -61,7 +68,9 @@ class Live:
 def run(env: dict[str, str], module: str, *args: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     done = subprocess.run([PYTHON, "-m", module, *args], cwd=config.ROOT, env=env, capture_output=True, text=True)
     if check and done.returncode:
-        raise AssertionError(f"{module} {args} ended with {done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+        raise AssertionError(
+            f"{module} {args} ended with {done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        )
     return done
 
 

@@ -1,5 +1,6 @@
 """The whole life cycle as a user sees it, on a world of its own: one demo, then questions about what it left."""
 
+import gzip
 import json
 import socket
 import urllib.error
@@ -27,7 +28,9 @@ def test_demo_meets_the_kpi_and_reports_it(live):
     demo = live.demo
     assert demo["accuracy"] >= settings().min_accuracy
     assert demo["macro_f1"] >= settings().min_macro_f1
-    assert demo["ladder"]["aggregates"][0] < settings().min_accuracy, "aggregates alone must not pass: the data would be too easy"
+    assert demo["ladder"]["aggregates"][0] < settings().min_accuracy, (
+        "aggregates alone must not pass: the data would be too easy"
+    )
     assert len(demo["weeks"]) == 6
     assert demo["rows"] > demo["baskets"] > 0
     assert demo["endpoint"].startswith("http://127.0.0.1:")
@@ -70,6 +73,18 @@ def test_second_demo_changes_nothing(live):
     assert gold() == before
     assert again["model_package_arn"] == live.demo["model_package_arn"]
     assert again["bundle_digest"] == live.demo["bundle_digest"]
+
+
+def test_ingest_lands_a_file_once_and_refuses_another_for_its_week(live, tmp_path):
+    week = live.demo["weeks"][0]
+    file = live.world.state / "weeks" / f"transactions_{week}.csv.gz"
+    assert "that very file is there already" in live.local("ingest", file).stdout
+
+    other = tmp_path / file.name
+    other.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()) + b"\n", mtime=0))
+    refused = live.local("ingest", other, check=False)
+    assert refused.returncode == 1
+    assert "immutable" in refused.stdout + refused.stderr
 
 
 def test_pods_run_on_the_cluster_that_the_stack_made(live):
