@@ -12,15 +12,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import psutil
+from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from include.settings import API_REPOSITORY, JOBS_REPOSITORY
-from local import config, processes, supervisor
+from local import config, images, ingest, processes, supervisor
 from local.airflow import environment
 from local.airflow.api import Airflow, AirflowError
 from local.airflow.postgres import Postgres
+from local.aws.credentials import NotStarted, client_env, session
+from local.images import ImageError
+from local.ingest import IngestError
 
 UP_SECONDS = 600
 DOWN_SECONDS = 60
@@ -31,20 +35,33 @@ class CommandError(Exception):
     """Why a command failed, in words for the person who typed it."""
 
 
+REPORTED = (
+    CommandError,
+    config.ConfigError,
+    AirflowError,
+    ImageError,
+    IngestError,
+    NotStarted,
+    ClientError,
+    ValueError,
+)
+"""What a person can do something about: one line, no traceback. ValueError comes from RETAIL_* settings."""
+
+
 def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
 # --- up ---
-def _start_supervisor(world: config.World) -> None:
+def _start_supervisor(world: config.World) -> subprocess.Popen[bytes]:
     from local.kube import assets
 
     log = world.state / "log" / "supervisor.log"
     log.parent.mkdir(exist_ok=True)
     env = environment.base(world) | {"KUBE_ASSETS": str(assets.ensure())}
     with log.open("ab") as output:
-        subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "local.supervisor"],
             cwd=config.ROOT,
             env=env,
@@ -55,22 +72,21 @@ def _start_supervisor(world: config.World) -> None:
         )
 
 
-def _wait_up(world: config.World, began: float) -> None:
-    """Until every service runs. CommandError with the reason when the supervisor gave up."""
-    path = world.state / "status.json"
+def _wait_up(world: config.World, started: subprocess.Popen[bytes] | None) -> None:
+    """Until every service runs. CommandError with the reason when the supervisor (`started`, or another's) gave up."""
     with console.status("starting") as shown:
         until = time.monotonic() + UP_SECONDS
         while time.monotonic() < until:
-            pid, status = supervisor.running(world.state), supervisor.read_status(world.state)
-            fresh = path.exists() and path.stat().st_mtime >= began
+            gone = (started is None or started.poll() is not None) and supervisor.running(world.state) is None
+            status = supervisor.read_status(world.state)
             mine = status.get("supervisor", {})
-            if fresh and mine.get("state") == "failed":
-                raise CommandError(mine["reason"])
-            if pid and mine.get("pid") == pid and mine["state"] == "running" and not _waiting_for(status):
-                return
-            if not pid and time.time() > began + 10:
-                raise CommandError(f"the supervisor ended; see {world.state / 'log' / 'supervisor.log'}")
-            shown.update(f"starting: waiting for {', '.join(_waiting_for(status)) or 'the supervisor'}")
+            if gone:
+                reason = mine.get("reason") or f"the supervisor ended; see {world.state / 'log' / 'supervisor.log'}"
+                raise CommandError(reason)
+            if mine.get("pid") == supervisor.running(world.state) and mine["state"] == "running":
+                if not (late := _waiting_for(status)):
+                    return
+                shown.update(f"waiting for {', '.join(late)}")
             time.sleep(0.2)
     raise CommandError(f"not up after {UP_SECONDS} s: make status, and the logs in {world.state / 'log'}")
 
@@ -81,13 +97,13 @@ def _waiting_for(status: dict[str, dict[str, Any]]) -> list[str]:
 
 def up(world: config.World) -> None:
     """Start what does not run; return when all of it is healthy."""
-    began, mine = time.time(), supervisor.running(world.state) is None
+    started = None
     try:
-        if mine:
-            _start_supervisor(world)
-        _wait_up(world, began)
+        if supervisor.running(world.state) is None:
+            started = _start_supervisor(world)
+        _wait_up(world, started)
     except KeyboardInterrupt:
-        if mine:
+        if started:
             console.print("interrupted: taking down what was started")
             down(world)
         raise
@@ -114,7 +130,9 @@ def down(world: config.World) -> None:
                 living = [name for name, service in supervisor.read_status(world.state).items() if service["pid"]]
                 shown.update(f"stopping {', '.join(living[1:])}")
                 time.sleep(0.2)
-    supervisor.end_leftovers(world)
+    with supervisor.locked(world.state) as mine:
+        if mine:
+            supervisor.end_leftovers(world)
     if left := processes.members(str(world.state)):
         raise CommandError(f"processes {', '.join(map(str, left))} do not end")
 
@@ -183,9 +201,6 @@ def _nodes(world: config.World) -> str:
 # --- the small ones ---
 def image(world: config.World) -> None:
     """Build and push the code images; print their references by digest."""
-    from local import images
-    from local.aws.credentials import session
-
     for name in (API_REPOSITORY, JOBS_REPOSITORY):
         print(images.push(session(world), world, images.build(name)))
 
@@ -202,16 +217,8 @@ def kubeconfig(world: config.World) -> None:
 
 
 def aws_env(world: config.World) -> None:
-    from local.aws.credentials import client_env
-
     for name, value in client_env(world).items():
         print(f"export {name}={value}")
-
-
-def ingest(files: list[str]) -> None:
-    from local import ingest as landing
-
-    landing.main(files)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -238,7 +245,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.command == "status":
         return 0 if status(world) else 1
     if arguments.command == "ingest":
-        ingest(arguments.files)
+        ingest.main(arguments.files)
         return 0
     commands = {"up": up, "down": down, "image": image, "token": token, "kubeconfig": kubeconfig}
     (commands | {"aws-env": aws_env, "clean": clean})[arguments.command](world)
@@ -251,7 +258,7 @@ def main() -> int:
         return run(arguments)
     except KeyboardInterrupt:
         return 130
-    except (CommandError, config.ConfigError, AirflowError) as error:
+    except REPORTED as error:
         Console(stderr=True, highlight=False).print(f"[red]{arguments.command}:[/] {escape(str(error))}")
         return 1
 

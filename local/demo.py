@@ -26,7 +26,8 @@ from rich.table import Table
 from include import lake
 from include.settings import API_REPOSITORY, JOBS_REPOSITORY, settings
 from local import config, images
-from local.airflow.api import Airflow
+from local.airflow import environment
+from local.airflow.api import Airflow, AirflowError
 from local.aws.credentials import session
 from local.ingest import IngestError, WeeklyFile, land, weekly_file
 
@@ -323,6 +324,7 @@ def main() -> int:
     try:
         start()
         world = config.load()
+        os.environ |= environment.retail(world)
         demo = Demo(world, Airflow(world), session(world), {"up": round(time.monotonic() - began, 1)})
         result = life_cycle(demo, os.environ.get("DATA") or None, os.environ.get("APPROVE") == "wait")
     except KeyboardInterrupt:
@@ -330,7 +332,7 @@ def main() -> int:
             console.print("\ninterrupted: taking down what the demo started")
             stop()
         return 130
-    except (DemoError, IngestError, config.ConfigError) as error:
+    except (DemoError, IngestError, AirflowError, config.ConfigError) as error:
         console.print("[red]demo stopped:[/]", escape(str(error)))
         console.print("the world is still up: make status, make down")
         return 1

@@ -41,7 +41,7 @@ class WeeklyFile:
 
 
 def weekly_file(path: Path) -> WeeklyFile:
-    """The shop week of a file by its name, transactions_YYYYWW.csv[.gz]; IngestError if it is not so named or absent."""
+    """A file with the shop week of its name, transactions_YYYYWW.csv[.gz]; IngestError if there is none such."""
     match = _NAME.fullmatch(path.name)
     if not match:
         raise IngestError(f"{path}: expected a name like transactions_200607.csv.gz, which says the shop week")
@@ -71,8 +71,8 @@ def upload(s3: Any, file: WeeklyFile) -> bool:
         if found["Key"] == file.key and hashlib.sha256(body.read()).hexdigest() == digest:
             return False
         raise IngestError(
-            f"{file.path}: week {file.week} has s3://{bucket}/{found['Key']} already, and it is another file. Raw files "
-            "are immutable; if a new version is meant, put it there with S3 and run etl with accept_new_raw"
+            f"{file.path}: week {file.week} has s3://{bucket}/{found['Key']} already, and it is another file. Raw "
+            "files are immutable; if a new version is meant, put it there with S3 and run etl with accept_new_raw"
         )
     with file.path.open("rb") as content:
         s3.put_object(Bucket=bucket, Key=file.key, Body=content, IfNoneMatch="*", Metadata={"sha256": digest})
