@@ -77,16 +77,17 @@ def _wait_up(world: config.World, started: subprocess.Popen[bytes] | None) -> No
     with console.status("starting") as shown:
         until = time.monotonic() + UP_SECONDS
         while time.monotonic() < until:
-            gone = (started is None or started.poll() is not None) and supervisor.running(world.state) is None
-            status = supervisor.read_status(world.state)
+            ended = started is not None and started.poll() is not None
+            pid, status = supervisor.running(world.state), supervisor.read_status(world.state)
             mine = status.get("supervisor", {})
-            if gone:
-                reason = mine.get("reason") or f"the supervisor ended; see {world.state / 'log' / 'supervisor.log'}"
-                raise CommandError(reason)
-            if mine.get("pid") == supervisor.running(world.state) and mine["state"] == "running":
-                if not (late := _waiting_for(status)):
+            if pid is None and (ended or started is None):
+                told = mine.get("reason") if started and mine.get("pid") == started.pid else ""
+                raise CommandError(told or f"the supervisor ended: see {world.state / 'log' / 'supervisor.log'}")
+            if pid and mine.get("pid") == pid:
+                late = _waiting_for(status)
+                if mine["state"] == "running" and not late:
                     return
-                shown.update(f"waiting for {', '.join(late)}")
+                shown.update(f"starting: waiting for {', '.join(late)}")
             time.sleep(0.2)
     raise CommandError(f"not up after {UP_SECONDS} s: make status, and the logs in {world.state / 'log'}")
 

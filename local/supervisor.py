@@ -25,6 +25,7 @@ from local.aws.credentials import client_env
 
 AWS = "embedded-aws"
 TICK = 0.2
+LOCK_ATTEMPTS = 10
 PATIENCE = 240
 """Seconds that a service may take to become healthy at the first start."""
 START_ATTEMPTS = 4
@@ -160,12 +161,15 @@ def read_status(state: Path) -> dict[str, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _locked(state: Path) -> Iterator[bool]:
+def locked(state: Path) -> Iterator[bool]:
     """Hold the lock while the block runs; False when another supervisor has it."""
     with _lock_file(state).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        for _ in range(LOCK_ATTEMPTS):  # `running` holds it for a moment, too
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(TICK)
+        else:
             yield False
             return
         file.truncate(0)
@@ -336,7 +340,7 @@ class Supervisor:
 def main() -> int:
     world = config.load()
     os.environ |= environment.retail(world)
-    with _locked(world.state) as mine:
+    with locked(world.state) as mine:
         if not mine:
             return 0
         supervisor = Supervisor(world)

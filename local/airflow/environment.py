@@ -5,11 +5,11 @@ import os
 import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from include.settings import REGION, settings
 from local import config
 from local.airflow.postgres import Postgres
+from local.aws.home import write_private
 
 USER = "admin"
 BIN = config.ROOT / ".venv/airflow/bin"
@@ -35,15 +35,6 @@ def _fresh() -> Secrets:
     )
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace `path` in one step by a file that only its owner reads."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh.touch(mode=0o600)
-    fresh.write_text(text)
-    fresh.replace(path)
-
-
 def load_secrets(world: config.World) -> Secrets:
     """The world's secrets, made at the first call; AIRFLOW_PASSWORD wins over the generated password."""
     path = world.state / "airflow" / "secrets.json"
@@ -51,6 +42,7 @@ def load_secrets(world: config.World) -> Secrets:
         kept = Secrets(**json.loads(path.read_text()))
     else:
         kept = _fresh()
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_private(path, json.dumps(asdict(kept)))
     password = config.local_env().get("AIRFLOW_PASSWORD")
     return Secrets(**asdict(kept) | {"password": password}) if password else kept

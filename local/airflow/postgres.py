@@ -131,7 +131,7 @@ class Postgres:
         _hand_over(folder)
 
     def ready(self) -> bool:
-        probe = [_binaries() / "pg_isready", "--quiet", "--host", self.socket_dir]
+        probe = [str(_binaries() / "pg_isready"), "--quiet", "--host", str(self.socket_dir)]
         return subprocess.run(probe, check=False).returncode == 0
 
     def end_leftover(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from local import config
 from local.airflow.environment import BIN, airflow
+from local.airflow.postgres import Postgres
 
 COMMANDS = {
     "api-server": [str(BIN / "airflow"), "api-server"],
@@ -51,7 +52,7 @@ class Migration:
 
     def __init__(self, world: config.World):
         self.world = world
-        self.marker = world.state / "airflow" / "migrated"
+        self.marker = Postgres(world).data / "airflow-schema"  # beside the data: removed together
         self.version = (config.ROOT / ".venv/airflow/lock.sha256").read_text()
 
     @property
