@@ -4,18 +4,18 @@ EC2 and SageMaker assume the role of a node or a job as service principals. No c
 here is code of this process; the role must exist and its trust policy must name the service. `holder` gives the
 secret with which a child process fetches and renews such credentials from `PATH`: what the metadata service of EC2
 and the container credentials endpoint are on AWS.
-
-Importing this module also makes ministack check the signature of the root key, the only one that it takes unchecked.
 """
 
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypedDict
 
 import boto3
+import botocore.session
+from botocore.credentials import RefreshableCredentials
 from ministack import app
 from ministack.core import iam_evaluator
 from ministack.services import iam, sts
@@ -24,8 +24,6 @@ from local.aws import pins  # noqa: F401  asserts the private names used below
 
 PATH: Final = "/_world/credentials"
 LIFE_SECONDS: Final = 3600
-
-iam_evaluator._is_root_key = lambda key: False
 
 _holders: dict[str, tuple[str, str, str]] = {}  # secret: role ARN, service, session name
 
@@ -83,9 +81,20 @@ def assume(role_arn: str, service: str, name: str) -> Credentials:
 
 
 def session(role_arn: str, service: str, name: str, region: str) -> boto3.Session:
-    """A boto3 session of the role; it is not renewed."""
-    found = assume(role_arn, service, name)
-    return boto3.Session(found["AccessKeyId"], found["SecretAccessKey"], found["Token"], region_name=region)
+    """A boto3 session of the role that renews its credentials; NotTrusted as `assume`."""
+
+    def fetch() -> dict[str, str]:
+        found = assume(role_arn, service, name)
+        return {
+            "access_key": found["AccessKeyId"],
+            "secret_key": found["SecretAccessKey"],
+            "token": found["Token"],
+            "expiry_time": found["Expiration"],
+        }
+
+    core: Any = botocore.session.Session()
+    core._credentials = RefreshableCredentials.create_from_metadata(fetch(), fetch, "assume-role")
+    return boto3.Session(botocore_session=core, region_name=region)
 
 
 def holder(role_arn: str, service: str, name: str) -> str:
@@ -110,9 +119,9 @@ async def answer(
         await app.app(scope, receive, send)
         return
     given = dict(scope["headers"]).get(b"authorization", b"").decode(errors="replace")
-    status, body = 200, {}
+    body: Mapping[str, object]
     try:
-        body = assume(*_holders[given])
+        status, body = 200, assume(*_holders[given])
     except KeyError:
         status, body = 403, {"message": "no node or job of this world holds this secret"}
     except NotTrusted as error:
