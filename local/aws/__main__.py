@@ -10,7 +10,6 @@ from typing import IO
 from include.settings import REGION, settings
 from local import config, processes
 from local.aws import home, root
-from local.kube import assets
 
 GRACE = 5.0  # seconds that a leftover of a killed service has to end by itself
 
@@ -42,6 +41,10 @@ def configure(world: config.World) -> str:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     secret = root.secret(folder)
+    if "KUBE_ASSETS" not in os.environ:
+        from local.kube import assets
+
+        os.environ["KUBE_ASSETS"] = str(assets.ensure())
     os.environ |= {
         config.MARK: str(world.state),
         home.MARK: str(folder),
@@ -58,7 +61,6 @@ def configure(world: config.World) -> str:
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(folder / "s3"),
         "EKS_BASE_PORT": str(world.kube),
-        "KUBE_ASSETS": str(assets.ensure()),
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
         "LOG_LEVEL": "WARNING",

@@ -8,14 +8,27 @@ import json
 import logging
 import threading
 from pathlib import Path
+from typing import Any
 
 from ministack import app
 from ministack.core import persistence
+from ministack.services import sts
+
+from local.aws import pins, roles  # noqa: F401 - asserts the private names used below
 
 log = logging.getLogger(__name__)
 
 EVERY = 3.0  # seconds
 AT_LEAST = 10  # rounds: alarms and node groups change state without a request
+
+
+def _restore_sessions(state: dict[str, Any]) -> None:
+    sts._sessions.update(state.get("sessions", {}))
+
+
+# ministack forgets temporary credentials; with them every task that runs over a restart would lose its role
+sts.get_state = lambda: {"sessions": dict(sts._sessions)}
+sts.load_persisted_state = _restore_sessions
 
 
 class Saver:
@@ -26,9 +39,9 @@ class Saver:
         self.written: dict[str, bytes] = {}
         self.requests = 0
 
-    async def __call__(self, scope, receive, send, inner=app.app):
+    async def __call__(self, scope, receive, send):
         """The ASGI application in front: counts requests, since only they make it worth looking soon."""
-        await inner(scope, receive, send)
+        await roles.answer(scope, receive, send)
         self.requests += 1
 
     def save(self) -> list[str]:

@@ -13,15 +13,10 @@ from hypercorn.asyncio import serve as listen
 from hypercorn.config import Config
 
 from local import config
-from local.aws import home, pins, root  # noqa: F401 - pins first: it refuses another ministack
-
-from ministack.core import iam_evaluator  # isort: skip
-
-from local.aws.persistence import Saver  # isort: skip
+from local.aws import ecr, eks, emf, home, nodegroups, root, sagemaker, tagging  # noqa: F401 - patches of ministack
+from local.aws.persistence import Saver
 
 log = logging.getLogger(__name__)
-
-iam_evaluator._is_root_key = lambda key: False  # ministack checks every signature but root's; here root's too
 
 
 def wait_until_listening(world: config.World) -> None:
@@ -34,11 +29,14 @@ def wait_until_listening(world: config.World) -> None:
 
 
 def after_start(world: config.World, saver: Saver, end: threading.Event) -> None:
+    """Bring everything back, say that it is ready, then care for the nodes until the end."""
     try:
         wait_until_listening(world)
         root.make_bootstrap_user(home.folder(world))
+        eks.resume()
+        threading.Thread(target=saver.run, args=(end,), daemon=True, name="saver").start()
         (home.folder(world) / "ready").touch()
-        saver.run(end)
+        nodegroups.run(end)
     except Exception:
         log.exception("the embedded AWS cannot go on")
         os._exit(1)  # its supervisor starts it again
@@ -47,11 +45,15 @@ def after_start(world: config.World, saver: Saver, end: threading.Event) -> None
 def run(world: config.World) -> None:
     """Serve on the world's port until SIGTERM."""
     folder, end = home.folder(world), threading.Event()
-    saver = Saver(Path(os.environ["STATE_DIR"]))
+    saver, jobs = Saver(Path(os.environ["STATE_DIR"])), sagemaker.start(world)
+    sagemaker.register(jobs)
+    tagging.collect("sagemaker", lambda: ((arn, tagging.pairs(tags)) for arn, tags in jobs.store.tagged().items()))
     listening = Config()
     listening.bind, listening.loglevel = [f"127.0.0.1:{world.aws}"], "WARNING"
     listening.graceful_timeout, listening.keep_alive_timeout = 2, 75
-    threading.Thread(target=after_start, args=(world, saver, end), daemon=True, name="after-start").start()
+    threading.Thread(target=after_start, args=(world, saver, end), daemon=True, name="nodes").start()
     asyncio.run(listen(saver, listening))  # until SIGTERM; ministack then saves its state
     end.set()
     (folder / "ready").unlink(missing_ok=True)
+    jobs.close()
+    eks.PLANES.stop_all()

@@ -1,0 +1,56 @@
+"""A blocking client of a control plane's API server, for the threads of the embedded AWS."""
+
+import json
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+Object = dict[str, Any]
+TIMEOUT = 15.0  # seconds
+
+
+class ApiError(Exception):
+    """The API server's refusal, or that it could not be reached (status 0)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status} {message}" if status else message)
+        self.status = status
+
+
+class ApiServer:
+    """Logs in with the administrator's certificate of the control plane's folder."""
+
+    def __init__(self, plane: Path) -> None:
+        self.url, pki = (plane / "server").read_text().strip(), plane / "pki"
+        self.tls = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+        self.tls.load_cert_chain(pki / "node.crt", pki / "node.key")
+
+    def call(self, method: str, path: str, body: Object | None = None, patch: str = "", **query: str) -> Object:
+        """The answer's JSON; patch: merge or apply (server-side). ApiError for a refusal."""
+        kind = {"merge": "application/merge-patch+json", "apply": "application/apply-patch+yaml"}.get(
+            patch, "application/json"
+        )
+        request = urllib.request.Request(
+            f"{self.url}{path}{'?' + urllib.parse.urlencode(query) if query else ''}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": kind, "Accept": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT, context=self.tls) as reply:
+                return json.loads(reply.read())
+        except urllib.error.HTTPError as error:
+            text = error.read().decode(errors="replace")
+            try:
+                text = json.loads(text)["message"]
+            except (ValueError, KeyError, TypeError):
+                pass
+            raise ApiError(error.code, text) from error
+        except (OSError, ValueError) as error:
+            raise ApiError(0, f"{self.url}: {error}") from error
+
+    def items(self, path: str, **query: str) -> list[Object]:
+        return self.call("GET", path, **query)["items"]
