@@ -85,6 +85,7 @@ def airflow(world: config.World) -> dict[str, str]:
         # EksHook's login runs `python3.11` of PATH, which must be the one that has Airflow.
         "PATH": f"{BIN}{os.pathsep}{inherited.get('PATH', os.defpath)}",
         "PYTHONPATH": str(config.ROOT),
+        "SPT_NOENV": "1",  # setproctitle would overwrite the environment in /proc, and the mark with it
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(config.ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(config.ROOT / "plugins"),
