@@ -204,7 +204,8 @@ class Pod:
             try:
                 await self._report()
             except (ApiError, *UNREACHABLE) as error:
-                if getattr(error, "status", 0) not in (404, 409):  # it goes, or is another of the same name
-                    log.warning("status of %s: %r", self.name, error)
-                    await asyncio.sleep(1)
-                    self.dirty.set()
+                if getattr(error, "status", 0) == 404:  # it went: the watch will say so
+                    continue
+                log.warning("status of %s: %r", self.name, error)
+                await asyncio.sleep(1)
+                self.dirty.set()

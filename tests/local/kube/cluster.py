@@ -12,7 +12,6 @@ import uuid
 from pathlib import Path
 
 from kubernetes import client, config, utils
-from kubernetes.client.rest import ApiException
 
 from local.config import World
 from local.images import Recipe
@@ -98,11 +97,11 @@ class Cluster:
             loop.call_soon_threadsafe(over.set)
             thread.join(20)
             loop.close()
+            self.core.delete_node(name)
 
     def add_node(self, name):
         labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
-        with contextlib.suppress(ApiException):  # of a run before, on the same data
-            self.core.create_node({"metadata": {"name": name, "labels": labels}})
+        self.core.create_node({"metadata": {"name": name, "labels": labels}})
         self.core.patch_node_status(name, {"status": {"capacity": CAPACITY, "allocatable": CAPACITY}})
 
     def is_ready(self, name):
