@@ -1,5 +1,6 @@
 """Training and processing jobs: create, describe, stop, list; two run at once, the others wait in order."""
 
+import re
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -40,6 +41,8 @@ def _check_training(request: Document) -> None:
         raise invalid(f"{NOT_RUN}an algorithm without AlgorithmSpecification.TrainingImage")
     if "ResourceConfig" not in request or "InstanceType" not in request["ResourceConfig"]:
         raise invalid(f"{NOT_RUN}a training job without ResourceConfig.InstanceType")
+    for metric in request["AlgorithmSpecification"].get("MetricDefinitions", []):
+        _check_metric(metric)
     names = [channel["ChannelName"] for channel in request.get("InputDataConfig", [])]
     if len(set(names)) < len(names):
         raise invalid("Duplicate channel names in InputDataConfig")
@@ -48,6 +51,15 @@ def _check_training(request: Document) -> None:
         if not source:
             raise invalid(f"{NOT_RUN}channel {channel['ChannelName']} without S3DataSource")
         _check_source(source, channel["ChannelName"], channel.get("InputMode", "File"))
+
+
+def _check_metric(metric: Document) -> None:
+    try:
+        groups = re.compile(metric["Regex"]).groups
+    except re.error as error:
+        raise invalid(f"Regex of metric {metric['Name']} is not a regular expression: {error}") from error
+    if not groups:
+        raise invalid(f"Regex of metric {metric['Name']} has no group that holds the value: {metric['Regex']}")
 
 
 def _check_processing(request: Document) -> None:
