@@ -1,0 +1,208 @@
+"""The CloudFormation templates keep the project's rules: tags, names, region, least privilege."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from include.settings import CLUSTER_NAME, JOBS_REPOSITORY, MODEL_PACKAGE_GROUP, NODEGROUP_NAME, REGION, settings
+
+INFRA = Path(__file__).resolve().parents[2] / "infra"
+TEMPLATES = sorted(INFRA.glob("*.yaml"))
+TAGS = {"Project", "Environment", "Component", "Owner", "CostCenter"}
+UNTAGGED = {
+    "AWS::S3::BucketPolicy",
+    "AWS::EC2::SubnetRouteTableAssociation",
+    "AWS::EC2::VPCGatewayAttachment",
+    "AWS::EC2::Route",
+    "AWS::EC2::LaunchTemplate",  # carries TagSpecifications, tested below
+}
+"""Types to which CloudFormation gives no Tags property."""
+NO_NARROWER_RESOURCE = re.compile(
+    r"ecr:GetAuthorizationToken|cloudwatch:(PutMetricData|GetMetric\w+|ListMetrics)|sagemaker:List\w+"
+    r"|ec2:DescribeInstances|elasticloadbalancing:Describe\w+"
+)
+"""Actions that AWS offers on `*` only."""
+
+
+class _Loader(yaml.SafeLoader):
+    """CloudFormation's short tags as {tag: value}."""
+
+
+def _construct(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        return {suffix: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {suffix: loader.construct_sequence(node, deep=True)}
+    return {suffix: loader.construct_mapping(node, deep=True)}
+
+
+_Loader.add_multi_constructor("!", _construct)
+
+
+def load(path: Path) -> dict[str, Any]:
+    return yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a safe loader with more tags
+
+
+@pytest.fixture(params=TEMPLATES, ids=lambda path: path.stem)
+def path(request) -> Path:
+    return request.param
+
+
+@pytest.fixture
+def template(path) -> dict[str, Any]:
+    return load(path)
+
+
+def resource(template: str, name: str) -> dict[str, Any]:
+    return load(INFRA / f"{template}.yaml")["Resources"][name]["Properties"]
+
+
+def statements(properties: dict[str, Any]) -> list[dict[str, Any]]:
+    return [entry for policy in properties.get("Policies", []) for entry in policy["PolicyDocument"]["Statement"]]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_the_five_stacks_are_there():
+    assert {path.stem for path in TEMPLATES} == {"network", "lake", "registry", "identity", "cluster"}
+
+
+def test_every_resource_carries_the_tags_of_its_component(path, template):
+    for name, item in template["Resources"].items():
+        if item["Type"] in UNTAGGED:
+            assert "Tags" not in item.get("Properties", {}), f"{name} can carry tags: take it off the list"
+            continue
+        tags = item["Properties"]["Tags"]
+        named = tags if isinstance(tags, dict) else {str(tag["Key"]): tag["Value"] for tag in tags}
+        assert set(named) >= TAGS, name
+        assert named["Project"] == "RetailMLOps", name
+        assert named["Component"] == path.stem, name
+
+
+def test_instances_and_disks_of_nodes_are_tagged():
+    launch = resource("cluster", "NodeTemplate")
+    kinds = {entry["ResourceType"]: entry["Tags"] for entry in launch["LaunchTemplateData"]["TagSpecifications"]}
+    assert set(kinds) == {"instance", "volume"}
+    assert all({tag["Key"] for tag in tags} >= TAGS for tags in kinds.values())
+
+
+def test_names_of_roles_and_exports_begin_with_the_project(template):
+    for name, item in template["Resources"].items():
+        if item["Type"] == "AWS::IAM::Role":
+            assert item["Properties"]["RoleName"]["Sub"].startswith("mlops-retail-${Environment}-"), name
+    for name, output in template.get("Outputs", {}).items():
+        if "Export" in output:
+            assert output["Export"]["Name"]["Sub"] == f"mlops-retail-${{Environment}}-{name}"
+
+
+def test_names_are_those_that_the_code_uses():
+    roles = {
+        item["Properties"]["RoleName"]["Sub"].replace("${Environment}", settings().environment)
+        for path in TEMPLATES
+        for item in load(path)["Resources"].values()
+        if item["Type"] == "AWS::IAM::Role"
+    }
+    names = ("job", "airflow", "api", "cluster", "node")
+    assert roles == {settings().role(name).rpartition("/")[2] for name in names}
+    assert resource("registry", "ModelPackageGroup")["ModelPackageGroupName"] == MODEL_PACKAGE_GROUP
+    assert resource("registry", "JobsRepository")["RepositoryName"] == JOBS_REPOSITORY
+    assert resource("cluster", "Nodegroup")["NodegroupName"] == NODEGROUP_NAME
+    assert load(INFRA / "cluster.yaml")["Parameters"]["ClusterName"]["Default"] == CLUSTER_NAME
+    bucket = resource("lake", "Bucket")["BucketName"]["Sub"]
+    assert bucket.replace("${Environment}", "dev").replace("${AWS::AccountId}", "123456789012") == settings().bucket
+
+
+def test_no_statement_allows_every_action(template):
+    for name, item in template["Resources"].items():
+        for statement in statements(item.get("Properties", {})):
+            assert statement["Effect"] == "Allow"
+            assert not any("*" in action for action in listed(statement["Action"])), (name, statement["Sid"])
+            assert "NotAction" not in statement
+
+
+def test_every_resource_is_allowed_only_where_aws_has_no_narrower_one(template):
+    for name, item in template["Resources"].items():
+        for statement in statements(item.get("Properties", {})):
+            if "*" in listed(statement["Resource"]):
+                for action in listed(statement["Action"]):
+                    assert NO_NARROWER_RESOURCE.fullmatch(action), f"{name}: {action} can be narrowed"
+
+
+def test_no_other_region_is_named(path):
+    regions = set(re.findall(r"\b(?:us|eu|ap|sa|ca|me|af)-[a-z]+-\d\b", path.read_text()))
+    assert regions <= {REGION}
+
+
+def test_bucket_is_closed_encrypted_and_versioned():
+    bucket = resource("lake", "Bucket")
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["VersioningConfiguration"]["Status"] == "Enabled"
+    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    deny = resource("lake", "BucketPolicy")["PolicyDocument"]["Statement"][0]
+    assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_life_cycle_never_touches_releases():
+    prefixes = [rule["Prefix"] for rule in resource("lake", "Bucket")["LifecycleConfiguration"]["Rules"]]
+    moving = [prefix for prefix in prefixes if prefix]
+    assert not any("artifacts/releases/x".startswith(prefix) for prefix in moving)
+    assert not any("logs/deployments/x".startswith(prefix) for prefix in moving)
+
+
+@pytest.mark.parametrize("role", ["JobRole", "AirflowRole"])
+def test_nobody_but_the_person_writes_raw_files(role):
+    for statement in statements(resource("identity", role)):
+        if any(re.search("Put|Delete|Abort", action) for action in listed(statement["Action"])):
+            assert not any(
+                "/raw/" in str(target) or str(target).endswith("}/*'}") for target in listed(statement["Resource"])
+            )
+
+
+def test_jobs_cannot_touch_what_a_release_serves_from():
+    for statement in statements(resource("identity", "JobRole")):
+        if "s3:PutObject" in listed(statement["Action"]):
+            assert not any(
+                "releases" in str(target) or "artifacts/*" in str(target) for target in statement["Resource"]
+            )
+
+
+def test_pods_may_become_the_api_role_and_nobody_else():
+    text = resource("cluster", "ApiRole")["AssumeRolePolicyDocument"]["Fn::Sub"][0]
+    assert '"${Issuer}:sub": "system:serviceaccount:mlops:retail-api-sa"' in text
+    assert '"${Issuer}:aud": "sts.amazonaws.com"' in text
+
+
+def test_the_cluster_is_not_open_to_the_world():
+    cidrs = load(INFRA / "cluster.yaml")["Parameters"]["ClusterCidrs"]
+    assert not re.fullmatch(cidrs["AllowedPattern"], "0.0.0.0/0")
+    assert re.fullmatch(cidrs["AllowedPattern"], "203.0.113.7/32")
+    assert re.fullmatch(cidrs["AllowedPattern"], "")
+    assert "Default" not in cidrs
+
+
+def test_images_are_immutable_and_scanned():
+    for name in ("ApiRepository", "JobsRepository"):
+        repository = resource("registry", name)
+        assert repository["ImageTagMutability"] == "IMMUTABLE"
+        assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
+
+
+def test_private_subnets_have_no_way_out():
+    network = load(INFRA / "network.yaml")["Resources"]
+    assert not any(item["Type"] == "AWS::EC2::NatGateway" for item in network.values())
+    routes = [item["Properties"] for item in network.values() if item["Type"] == "AWS::EC2::Route"]
+    assert [route["RouteTableId"] for route in routes] == [{"Ref": "PublicRoutes"}]
+
+
+def test_what_a_stack_imports_an_earlier_one_exports():
+    exported: set[str] = set()
+    for name in ("network", "lake", "registry", "identity", "cluster"):
+        text = (INFRA / f"{name}.yaml").read_text()
+        wanted = set(re.findall(r'!ImportValue {"Fn::Sub": "mlops-retail-\$\{Environment\}-(\w+)"}', text))
+        assert wanted <= exported, f"{name} imports {wanted - exported} too early"
+        exported |= {key for key, output in load(INFRA / f"{name}.yaml")["Outputs"].items() if "Export" in output}

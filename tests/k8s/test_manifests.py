@@ -1,0 +1,179 @@
+"""What deploy applies: rendered from the overlays, restricted, by digest, and gentle to users."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from include.settings import API_NAME, API_SERVICE_ACCOUNT, NAMESPACE
+from k8s import render
+
+K8S = Path(__file__).resolve().parents[2] / "k8s"
+OVERLAYS = ("eks", "embedded")
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+
+
+@pytest.fixture(params=OVERLAYS)
+def manifests(request) -> list[dict[str, Any]]:
+    return documents(K8S / "rendered" / f"{request.param}.yaml")
+
+
+def one(manifests: list[dict[str, Any]], kind: str, name: str = API_NAME) -> dict[str, Any]:
+    (found,) = [item for item in manifests if (item["kind"], item["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def workloads() -> list[Any]:
+    found = [documents(K8S / "verify-job.yaml")[0]]
+    found += [one(documents(K8S / "rendered" / f"{overlay}.yaml"), "Deployment") for overlay in OVERLAYS]
+    return [pytest.param(item, id=f"{item['kind']}-{number}") for number, item in enumerate(found)]
+
+
+@pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    """Of a run of render.py: kubectl from $KUBE_ASSETS, PATH, the cache, or built once."""
+    return {"KUBECTL": render.kubectl(), "PATH": ""}
+
+
+def test_rendered_manifests_are_those_of_the_overlays(environment):
+    done = subprocess.run(
+        [sys.executable, K8S / "render.py", "--check"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_exactly_these_objects_are_applied(manifests):
+    assert sorted((item["kind"], item["metadata"]["name"]) for item in manifests) == [
+        ("Deployment", "retail-api"),
+        ("HorizontalPodAutoscaler", "retail-api"),
+        ("NetworkPolicy", "retail-api"),
+        ("NetworkPolicy", "retail-api-verify"),
+        ("PodDisruptionBudget", "retail-api"),
+        ("Service", "retail-api"),
+        ("Service", "retail-api-public"),
+        ("ServiceAccount", "retail-api-sa"),
+    ]
+    assert {item["metadata"]["namespace"] for item in manifests} == {NAMESPACE}
+
+
+@pytest.mark.parametrize("workload", workloads())
+def test_pods_meet_the_restricted_standard(workload):
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"""
+    pod = workload["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["serviceAccountName"] == API_SERVICE_ACCOUNT
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+    assert {kind for volume in pod["volumes"] for kind in set(volume) - {"name"}} == {"emptyDir"}
+    for container in pod["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert set(container["resources"]) == {"requests", "limits"}
+
+
+@pytest.mark.parametrize("workload", workloads())
+def test_images_are_named_by_digest(workload):
+    for container in workload["spec"]["template"]["spec"]["containers"]:
+        assert re.fullmatch(r"[^@:]+/mlops/retail-api@sha256:[0-9a-f]{64}", container["image"])
+
+
+@pytest.mark.parametrize("workload", workloads())
+def test_no_secret_stands_in_a_manifest(workload):
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    key = next(variable for variable in container["env"] if variable["name"] == "API_KEY")
+    assert key["valueFrom"]["secretKeyRef"] == {"name": "retail-api-key", "key": "API_KEY", "optional": True}
+
+
+def test_namespace_enforces_the_restricted_standard():
+    labels = one(documents(K8S / "bootstrap.yaml"), "Namespace", NAMESPACE)["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_namespace_denies_traffic_that_nobody_allowed():
+    rule = one(documents(K8S / "bootstrap.yaml"), "NetworkPolicy", "default-deny")["spec"]
+    assert rule == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_airflow_gets_no_wildcard():
+    rules = [rule for item in documents(K8S / "bootstrap.yaml") for rule in item.get("rules", [])]
+    assert rules
+    assert not any("*" in rule[field] for rule in rules for field in ("apiGroups", "resources", "verbs"))
+
+
+def test_a_rollout_takes_no_pod_away_before_its_successor_serves(manifests):
+    spec = one(manifests, "Deployment")["spec"]
+    assert spec["replicas"] >= 2
+    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert spec["minReadySeconds"] > 0
+    assert spec["progressDeadlineSeconds"] > spec["minReadySeconds"]
+
+
+def test_probes_tell_alive_from_ready(manifests):
+    (container,) = one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
+    paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
+    assert paths == {"startup": "/health", "liveness": "/health", "readiness": "/ready"}
+
+
+def test_a_pod_has_time_to_drain(manifests):
+    pod = one(manifests, "Deployment")["spec"]["template"]["spec"]
+    pre_stop = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pre_stop >= 5
+    assert pod["terminationGracePeriodSeconds"] > pre_stop + 30  # the most that DRAIN_SECONDS allows
+
+
+def test_autoscaler_and_budget_are_of_the_deployment(manifests):
+    scaler = one(manifests, "HorizontalPodAutoscaler")["spec"]
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 10)
+    assert scaler["metrics"][0]["resource"]["target"]["averageUtilization"] == 60
+    selected = one(manifests, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]
+    labels = one(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert selected.items() <= labels.items()
+
+
+@pytest.mark.parametrize("name", ["retail-api", "retail-api-public"])
+def test_services_select_only_pods_in_service(manifests, name):
+    service = one(manifests, "Service", name)["spec"]
+    assert service["selector"]["retail-mlops/in-service"] == "true"
+    assert {port["targetPort"] for port in service["ports"]} == {"http"}
+
+
+def test_network_rules_let_in_the_api_port_only(manifests):
+    rule = one(manifests, "NetworkPolicy")["spec"]
+    assert [port["port"] for entry in rule["ingress"] for port in entry["ports"]] == [8000]
+    assert {port["port"] for entry in rule["egress"] for port in entry["ports"]} == {53, 443}
+    verify = one(manifests, "NetworkPolicy", "retail-api-verify")["spec"]
+    assert "ingress" not in verify
+
+
+def test_an_overlay_that_does_not_build_is_reported(environment, tmp_path):
+    broken = tmp_path / "k8s"
+    (broken / "overlays" / "eks").mkdir(parents=True)
+    (broken / "overlays" / "eks" / "kustomization.yaml").write_text("resources: [missing.yaml]\n")
+    (broken / "render.py").write_text((K8S / "render.py").read_text())
+    done = subprocess.run(
+        [sys.executable, broken / "render.py"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "k8s/overlays/eks does not build" in done.stderr
