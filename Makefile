@@ -73,7 +73,7 @@ check: install ## lint, format, types, import rules, manifests, templates
 	@.venv/dev/bin/ruff check .
 	@.venv/dev/bin/ruff format --check .
 	@.venv/dev/bin/mypy
-	@.venv/dev/bin/lint-imports
+	@PYTHONPATH=plugins .venv/dev/bin/lint-imports --no-logo
 	@.venv/dev/bin/cfn-lint infra/*.yaml
 	@.venv/dev/bin/yamllint -s k8s infra
 	@$(PY) k8s/render.py --check
