@@ -1,5 +1,6 @@
 """A blocking client of a control plane's API server, for the threads of the embedded AWS."""
 
+import contextlib
 import json
 import ssl
 import urllib.error
@@ -44,13 +45,11 @@ class ApiServer:
                 return json.loads(reply.read())
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace")
-            try:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
                 text = json.loads(text)["message"]
-            except (ValueError, KeyError, TypeError):
-                pass
             raise ApiError(error.code, text) from error
         except (OSError, ValueError) as error:
             raise ApiError(0, f"{self.url}: {error}") from error
 
     def items(self, path: str, **query: str) -> list[Object]:
-        return self.call("GET", path, **query)["items"]
+        return self.call("GET", path, None, "", **query)["items"]

@@ -141,7 +141,7 @@ class AccessEntry:
 
 
 class ModelPackageGroup:
-    """AWS::SageMaker::ModelPackageGroup. A change of its description replaces it on AWS: its name is fixed, so it fails."""
+    """AWS::SageMaker::ModelPackageGroup. Another description replaces it on AWS; with a fixed name that fails."""
 
     @staticmethod
     def create(_logical_id: str, properties: Properties, _stack: str) -> Made:

@@ -1,4 +1,4 @@
-"""Empties a node as `kubectl drain` does: cordon, evict within the PodDisruptionBudgets, wait until the pods are gone."""
+"""Empties a node as `kubectl drain` does: cordon, evict within the PodDisruptionBudgets, wait for the pods to end."""
 
 import time
 from typing import Any

@@ -177,7 +177,7 @@ _trust_denied, _principal = sts._web_identity_trust_denied, sts._web_identity_pr
 
 
 def _web_identity_denied(role_arn: str, params: dict[str, Any], use_json: bool) -> Any:
-    """ministack evaluates the trust policy over unverified claims: provider, signature, audience and times come first."""
+    """ministack evaluates the trust policy over unverified claims: provider, signature, audience, times come first."""
     try:
         token, account = sts._p(params, "WebIdentityToken"), role_arn.split(":")[4]
         issuer = jwt.decode(token, options={"verify_signature": False}).get("iss", "")
@@ -225,7 +225,7 @@ def record_update(kind: str, parameters: dict[str, Any]) -> dict[str, Any]:
         "createdAt": time.time(),
         "errors": [],
     }
-    _updates[update["id"]] = update
+    _updates[str(update["id"])] = update
     return update
 
 

@@ -10,7 +10,7 @@ VERSION = "1.5.33"
 
 NAMES = {
     "ministack.app": "app _build_persistence_save_dict _enforce_data_plane extract_access_key_id SERVICE_HANDLERS",
-    "ministack.core.iam_evaluator": "_is_root_key _service_principal_matches",
+    "ministack.core.iam_evaluator": "_is_root_key _resolve_condition_key _service_principal_matches",
     "ministack.core.persistence": "_json_default _state_format_version",
     "ministack.services.alb": "_tags _lbs",
     "ministack.services.cloudformation.provisioners": "_RESOURCE_HANDLERS _STACK_TAG_PROPERTY _eks_cluster_attrs",

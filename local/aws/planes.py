@@ -19,6 +19,7 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from local import config
 from local.aws.apiserver import ApiServer
@@ -114,7 +115,8 @@ class Plane:
         key = serialization.load_pem_public_key((self.folder / "pki" / "sa.pub").read_bytes())
         der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         kid = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
-        public = jwt.algorithms.RSAAlgorithm.to_jwk(key, as_dict=True)  # type: ignore[arg-type]
+        assert isinstance(key, RSAPublicKey)  # noqa: S101 - the control plane makes no other
+        public = jwt.algorithms.RSAAlgorithm.to_jwk(key, as_dict=True)
         return {"keys": [public | {"kid": kid, "alg": "RS256", "use": "sig"}]}
 
 

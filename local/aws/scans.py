@@ -32,10 +32,11 @@ def distributions(repository: str, digest: str) -> set[tuple[str, str]]:
     found = set()
     for layer in json.loads(manifest)["layers"]:
         try:
-            tar = tarfile.open(fileobj=io.BytesIO(ecr._v2_get_blob(repository, layer["digest"])[2]))
+            with tarfile.open(fileobj=io.BytesIO(ecr._v2_get_blob(repository, layer["digest"])[2])) as tar:
+                names = tar.getnames()
         except tarfile.TarError:
             continue
-        matches = filter(None, map(_DISTRIBUTION.search, tar.getnames()))
+        matches = filter(None, map(_DISTRIBUTION.search, names))
         found |= {(match[1].lower().replace("_", "-"), match[2]) for match in matches}
     return found
 
