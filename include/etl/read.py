@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Final
 
@@ -60,7 +61,7 @@ def header_variant(path: Path) -> str:
     closest = min(HEADERS.values(), key=lambda expected: len(set(expected) ^ set(names)))
     wrong = [
         f"column {place + 1} is {name or 'missing'}, expected {wanted or 'no more columns'}"
-        for place, (name, wanted) in enumerate(_padded(names, closest))
+        for place, (name, wanted) in enumerate(zip_longest(names, closest, fillvalue=""))
         if name != wanted
     ]
     raise RawFileError(
@@ -183,10 +184,3 @@ def _refuse_mangled(path: Path, text: bytes, row: int, suspects: list[int]) -> N
                 f"{path.name} row {number}: BASKET_ID {value} is a rounded number: a spreadsheet saved this file and "
                 "the ids are lost. Use the file as it was published"
             )
-
-
-def _padded(names: tuple[str, ...], expected: tuple[str, ...]) -> list[tuple[str, str]]:
-    length = max(len(names), len(expected))
-    return list(
-        zip((*names, *[""] * (length - len(names))), (*expected, *[""] * (length - len(expected))), strict=True)
-    )
