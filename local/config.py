@@ -21,7 +21,7 @@ MARK = "LOCAL_WORLD_DIR"
 
 CLUSTER_PORTS = 24  # a control plane's own six, then one a node
 BLOCKS = 15  # worlds on one machine: 127.(16+16*block) and the fifteen second octets after it
-DEFAULT_PORTS = {"airflow": 8080, "aws": 4566, "endpoint": 8088, "worker_logs": 8793, "trigger_logs": 8794}
+DEFAULT_PORTS = {"airflow": 8080, "aws": 4566, "endpoint": 8088}
 DEFAULT_KUBE_PORT = 21443
 
 
@@ -55,8 +55,6 @@ class World:
     airflow: int
     aws: int
     endpoint: int
-    worker_logs: int
-    trigger_logs: int
     kube: int
     block: int
 
