@@ -29,9 +29,10 @@ it, but the node does not act on it:
 - Limits of CPU, memory and ephemeral storage: requests are scheduled, nothing is throttled or killed. Usage is real.
 - Isolation of processes: pods share one network, one process table and one user.
 
-Not there: exec, attach, port-forward and cp; `--since` and `--timestamps` of logs; persistent volumes; gRPC probes
-(done as TCP); ephemeral containers; activeDeadlineSeconds of a pod (a Job's works); in-place resize; session affinity;
-UDP; cluster DNS (use the *_SERVICE_HOST and *_SERVICE_PORT variables); registries other than the cluster's own ECR.
+Not there: exec, attach, port-forward and cp; `--since` and `--timestamps` of logs, log rotation; persistent volumes;
+gRPC probes (done as TCP); ephemeral containers; activeDeadlineSeconds of a pod (a Job's works); in-place resize;
+session affinity; UDP; cluster DNS (use the *_SERVICE_HOST and *_SERVICE_PORT variables); registries other than the
+cluster's own ECR.
 Where only root may listen at ports below 1024, a cluster address has them 10000 above, as *_SERVICE_PORT says, and a
 load balancer has none: an Event on the Service tells.
 """

@@ -9,7 +9,6 @@ them Ready:
 
     {"<node name>": {"slot": 0,                     # 0 to 14, unique: kubelet port world.kube + 6 + slot,
                                                     # pods at 10.<world.pod_octet(slot)>.x.y
-                     "zone": "ap-southeast-1a",
                      "capacity": {"cpu": "2", "memory": "8Gi", "pods": "17", "ephemeral-storage": "20Gi"},
                      "credentials": "<secret>"}}    # of the node role, see below
 
@@ -80,7 +79,6 @@ class Agent:
             name=name,
             octet=self.world.pod_octet(slot),
             port=self.world.kube + FIRST_KUBELET + slot,
-            zone=spec["zone"],
             capacity=spec["capacity"],
         )
         node = EksNode(self.api, place, self.plane, self.proxy, self.around, spec["credentials"], self.marks)

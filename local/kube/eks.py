@@ -199,6 +199,7 @@ class EksNode(Node):
         marks: Mapping[str, str],
     ) -> None:
         env = {"AWS_ENDPOINT_URL": around.endpoint, "AWS_REGION": around.region, "AWS_DEFAULT_REGION": around.region}
+        env["AWS_EC2_METADATA_DISABLED"] = "true"  # on a machine of EC2 it would answer for another account
         super().__init__(api, place, root, proxy.services, env, marks)
         self.proxy, self.around, self.secret = proxy, around, secret
         self.shipper = Shipper(self)

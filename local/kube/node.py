@@ -32,12 +32,11 @@ VERSION = "v1.36.3"
 
 @dataclass(frozen=True)
 class Place:
-    """What a node group decides about a node: name, second octet of its pods' addresses, kubelet port, zone, size."""
+    """What a node group decides about a node: name, second octet of its pods' addresses, kubelet port, size."""
 
     name: str
     octet: int
     port: int
-    zone: str
     capacity: Mapping[str, str] = field(hash=False)
 
 

@@ -76,7 +76,7 @@ class Cluster:
         async def run():
             api = Api(self.plane)
             proxy = ServiceProxy(api, ENDPOINT_LAG)
-            place = Place(name, self.world.pod_octet(slot), self.world.kube + 6 + slot, "ap-southeast-1a", CAPACITY)
+            place = Place(name, self.world.pod_octet(slot), self.world.kube + 6 + slot, CAPACITY)
             node = LocalNode(api, place, self.plane, proxy.services, {"FROM": "node"}, {"MARK": "node"})
             tasks = [asyncio.create_task(part.run()) for part in (proxy, node)]
             started.set()

@@ -48,7 +48,7 @@ class AgentProcess:
         )
 
     def want(self, *names):
-        spec = {"slot": SLOT, "zone": "ap-southeast-1a", "capacity": CAPACITY, "credentials": "none"}
+        spec = {"slot": SLOT, "capacity": CAPACITY, "credentials": "none"}
         self.process.stdin.write(json.dumps(dict.fromkeys(names, spec)) + "\n")
         self.process.stdin.flush()
 
