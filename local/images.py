@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import boto3
+from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.settings import API_REPOSITORY, JOBS_REPOSITORY, settings
@@ -202,7 +203,8 @@ class _Registry:
 
     def __init__(self, session: boto3.Session, endpoint: str, account: str, region: str, repository: str) -> None:
         self.endpoint, self.repository = endpoint, repository
-        ecr = session.client("ecr", endpoint_url=endpoint, region_name=region)
+        patience = ClientConfig(connect_timeout=5, retries={"total_max_attempts": 2})
+        ecr = session.client("ecr", endpoint_url=endpoint, region_name=region, config=patience)
         try:
             answer = ecr.get_authorization_token(registryIds=[account])
         except (ClientError, BotoCoreError) as error:
