@@ -247,15 +247,14 @@ class Container:
 
     async def _own_env(self, before: dict[str, str]) -> dict[str, str]:
         """The variables of envFrom and env; `before` holds what a value may refer to, beside those before it."""
-        sources, env = self.pod.sources, dict(before)
         own: dict[str, str] = {}
         for source in self.spec.get("envFrom", []):
             kind = "configmaps" if "configMapRef" in source else "secrets"
             reference = source.get("configMapRef") or source["secretRef"]
-            data = await sources.data(kind, reference["name"], reference.get("optional", False))
+            data = await self.pod.sources.data(kind, reference["name"], reference.get("optional", False))
             own |= {source.get("prefix", "") + key: self._localize(value.decode()) for key, value in data.items()}
         for item in self.spec.get("env", []):
-            value = await self._value(item, env | own)
+            value = await self._value(item, before | own)
             if value is not None:
                 own[item["name"]] = value
         return own

@@ -83,7 +83,7 @@ def resource_metrics(node: Node) -> str:
     """The metrics that metrics-server reads, in the Prometheus format: CPU seconds and bytes, each with its time."""
     stamp, cpu, memory = int(time.time() * 1000), psutil.cpu_times(), psutil.virtual_memory()
     lines = [
-        f"node_cpu_usage_seconds_total {cpu.user + cpu.system} {stamp}",
+        f"node_cpu_usage_seconds_total {cpu.user + cpu.nice + cpu.system} {stamp}",
         f"node_memory_working_set_bytes {memory.total - memory.available} {stamp}",
     ]
     running = {c.leader: (pod, c) for pod in list(node.pods.values()) for c in pod.all if c.leader}

@@ -1,0 +1,21 @@
+"""A real control plane for the tests of process nodes, one for all of them, in a world of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from local import config
+from local.kube.controlplane import ControlPlane
+from tests.local.kube.cluster import Cluster
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    world = config.load(tmp_path_factory.mktemp("world"))
+    plane = ControlPlane(world.state / "kube" / "test", world)
+    try:
+        plane.start()
+        yield Cluster(world, plane.folder, plane.kubeconfig)
+    finally:
+        plane.stop()
+        config.forget(world)
