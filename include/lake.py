@@ -1,6 +1,7 @@
 """The lake's layout: every key of the bucket is spelled here and nowhere else.
 
-Keys are relative to the bucket (or to a local folder of the same shape). A week is `YYYYWW`, the retailer's fiscal week.
+Keys are relative to the bucket (or to a local folder of the same shape). A week is `YYYYWW`, the retailer's
+fiscal week.
 """
 
 import re

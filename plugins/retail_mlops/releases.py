@@ -114,7 +114,12 @@ def patched_job(manifest: dict[str, Any], release: Release) -> dict[str, Any]:
     result = copy.deepcopy(manifest)
     result["metadata"]["name"] = f"{manifest['metadata']['name']}-{release.id}"
     result["metadata"].setdefault("annotations", {})[f"{ANNOTATION}release"] = release.id
-    told = {"VERIFY_URL": IN_CLUSTER_URL, "VERIFY_BASKETS": url(release.held_out_key), "AWS_REGION": settings().region}
+    told = {
+        "VERIFY_URL": IN_CLUSTER_URL,
+        "VERIFY_BASKETS": url(release.held_out_key),
+        "VERIFY_MODEL_VERSION": str(release.version),
+        "AWS_REGION": settings().region,
+    }
     _tell(result["spec"]["template"]["spec"]["containers"][0], release.image, told)
     return result
 

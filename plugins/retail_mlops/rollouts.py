@@ -1,4 +1,4 @@
-"""How far a Deployment's rollout is, from its status alone: the rules of `kubectl rollout status`."""
+"""How far a Deployment's rollout is, from its status: the rules of `kubectl rollout status`, and one more."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,8 +17,11 @@ class Progress:
     text: str
 
 
-def progress(deployment: dict[str, Any]) -> Progress:
-    """deployment: the object as the API server gives it (camelCase)."""
+def progress(deployment: dict[str, Any], ending: int = 0) -> Progress:
+    """deployment: the object as the API server gives it (camelCase); ending: its pods that are being terminated.
+
+    `kubectl rollout status` does not wait for those: they still drain, and may answer for the version before.
+    """
     spec, status = deployment["spec"], deployment.get("status", {})
     wanted = spec.get("replicas", 1)
     if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
@@ -34,4 +37,6 @@ def progress(deployment: dict[str, Any]) -> Progress:
         return Progress(Phase.WAITING, f"{total - updated} pods of the old version still end")
     if available < updated:
         return Progress(Phase.WAITING, f"{available} of {updated} new pods are available")
+    if ending:
+        return Progress(Phase.WAITING, f"{ending} pods of the old version still drain")
     return Progress(Phase.DONE, f"{available} of {wanted} pods of the new version are available")

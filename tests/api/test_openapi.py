@@ -11,7 +11,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from tests.api.conftest import Served
 
 KEY = "a-key-of-sixteen-characters"
-EXAMPLES = 120
+EXAMPLES = 60
 
 
 def test_every_route_is_described(served: Served) -> None:

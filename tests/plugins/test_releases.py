@@ -94,6 +94,7 @@ def test_verification_replays_the_release_own_baskets():
     assert job["metadata"]["name"] == "retail-api-verify-v3-0123456789"
     assert container["image"] == IMAGE
     told = environment(container)
+    assert told["VERIFY_MODEL_VERSION"] == "3"
     assert told["VERIFY_BASKETS"] == f"s3://{BUCKET}/artifacts/releases/v3-0123456789/held_out.jsonl"
     assert told["VERIFY_URL"] == "http://$(RETAIL_API_SERVICE_HOST):$(RETAIL_API_SERVICE_PORT)"
     assert job["spec"]["backoffLimit"] == 0

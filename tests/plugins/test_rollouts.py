@@ -38,6 +38,11 @@ def test_rollout_is_done_when_every_pod_is_new_and_available():
     assert progress(deployment(**DONE)).phase is Phase.DONE
 
 
+def test_rollout_is_not_done_while_old_pods_may_still_answer():
+    now = progress(deployment(**DONE), ending=1)
+    assert (now.phase, now.text) == (Phase.WAITING, "1 pods of the old version still drain")
+
+
 def test_exceeded_deadline_fails_at_once():
     now = progress(deployment(LATE, **{**DONE, "availableReplicas": 1}))
     assert (now.phase, now.text) == (Phase.FAILED, "timed out")

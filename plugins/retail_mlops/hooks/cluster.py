@@ -74,7 +74,7 @@ class Cluster(LoggingMixin):
             found = self.deployment(name)
             if not found:
                 raise RetailError(f"Deployment {name} is gone")
-            now = progress(found)
+            now = progress(found, self.ending(found))
             if now.text != said:
                 self.log.info("%s: %s", name, said := now.text)
             if now.phase is Phase.DONE:
@@ -86,9 +86,8 @@ class Cluster(LoggingMixin):
 
     def trouble(self, deployment: dict[str, Any]) -> str:
         """What the pods of a Deployment that are not ready say: reasons and last words."""
-        selector = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
         lines = []
-        for pod in self.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items:
+        for pod in self._pods(deployment):
             for status in pod.status.container_statuses or []:
                 if status.ready:
                     continue
@@ -100,6 +99,14 @@ class Cluster(LoggingMixin):
                 reasons = [condition.message for condition in pod.status.conditions or [] if condition.message]
                 lines.append(f"{pod.metadata.name} is {pod.status.phase}: {'; '.join(reasons)}")
         return "\n".join(lines) or "no pod says why"
+
+    def ending(self, deployment: dict[str, Any]) -> int:
+        """How many pods of a Deployment are being terminated."""
+        return sum(pod.metadata.deletion_timestamp is not None for pod in self._pods(deployment))
+
+    def _pods(self, deployment: dict[str, Any]) -> list[client.V1Pod]:
+        selector = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
+        return self.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items
 
     # --- Jobs ---
     def start_job(self, manifest: dict[str, Any]) -> str:

@@ -36,17 +36,10 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
     def execute(self, context: Context) -> dict[str, str]:
         wanted, poll = self._stack(), settings().poll_seconds
         change_set = f"run-{run_digest(context['ti'].dag_id, context['ti'].run_id)}-{context['ti'].try_number}"
-        if (
-            (status := self.hook.status(wanted.name))
-            and status.endswith("_IN_PROGRESS")
-            and status.split("_")[0]
-            in (
-                "CREATE",
-                "UPDATE",
-            )
-        ):
+        status = self.hook.status(wanted.name) or ""
+        if status.startswith(("CREATE_", "UPDATE_")) and status.endswith("_IN_PROGRESS"):
             self.log.info("%s is %s: waiting for that first", wanted.name, status)
-            self._defer(status.split("_")[0], wanted.name, "execute_again")
+            self._defer(status.partition("_")[0], wanted.name, "execute_again")
         kind = self.hook.open_change_set(wanted, change_set, poll)
         if kind is None:
             self.log.info("%s is up to date", wanted.name)

@@ -80,9 +80,9 @@ def _records(hook: LakeHook) -> list[dict[str, Any]]:
 
 
 def _announced(context: Context) -> str | None:
-    """The package that the triggering event of `approved_model` names, if the run was started by one."""
+    """The package that the newest triggering event of `approved_model` names, if the run was started by one."""
     events = context["triggering_asset_events"].get(APPROVED_MODEL)
-    return events[-1].extra["model_package_arn"] if events else None
+    return max(events, key=lambda event: event.timestamp).extra["model_package_arn"] if events else None
 
 
 def resolve(params: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def test_archive_of_a_bundle_is_unpacked(folder, tmp_path):
     assert bundle.load(unpacked).digest == bundle.bundle_digest(folder)
 
 
-@pytest.mark.parametrize("name", ["../manifest.json", "/tmp/model.onnx", "model.pkl", "deep/model.onnx"])  # noqa: S108
+@pytest.mark.parametrize("name", ["../manifest.json", "/tmp/model.onnx", "model.pkl", "deep/model.onnx"])
 def test_archive_with_a_foreign_entry_is_refused(tmp_path, name):
     path = archive(tmp_path / "model.tar.gz", {name: b"x"})
     with pytest.raises(BundleMembersError, match="does not belong"):

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from api import verify
 from include.baskets import bundle
 from include.baskets.errors import BundleError
 from include.baskets.schema import Basket
@@ -91,6 +92,10 @@ def test_held_out_baskets_carry_the_bundles_own_answers(output, fitted):
         assert sample["label"] in ("Low", "Medium", "High")
         assert sample["expected"]["prediction"] == answer.prediction
         assert sample["expected"]["probability"] == pytest.approx(answer.probability, abs=1e-6)
+
+
+def test_verification_reads_the_held_out_baskets(output):
+    assert len(verify.read_baskets(str(output / "held_out.jsonl"), limit=500)) == evaluate.HELD_OUT
 
 
 def test_evidence_repeats_byte_for_byte(judged, output, tmp_path):
