@@ -348,13 +348,25 @@ def test_role_without_the_right_to_pull_fails_the_job(aws, image, bucket):
     assert "AccessDenied" in job["FailureReason"]
 
 
-def test_job_itself_acts_with_its_role(aws, image, bucket):
-    reader = make_role(aws, "reader-too", [*PULL, *REST])
-    job = run_processing(
-        aws, processing("writes", image, reader, "import os; print(os.environ.get('AWS_ACCESS_KEY_ID'))")
+def test_job_itself_acts_with_its_role(aws, image, role, bucket):
+    code = (
+        "import json, os, urllib.request as u; e = os.environ; r = u.Request(e['AWS_CONTAINER_CREDENTIALS_FULL_URI'], "
+        "headers={'Authorization': e['AWS_CONTAINER_AUTHORIZATION_TOKEN']}); "
+        "print(e.get('AWS_ACCESS_KEY_ID'), json.load(u.urlopen(r))['Token'])"
     )
-    assert log_lines(aws, "Processing", "writes") == ["None"]
-    assert job["status"] == "Completed"
+    assert run_processing(aws, processing("itself", image, role, code))["status"] == "Completed"
+    inherited, token = log_lines(aws, "Processing", "itself")[0].split()
+    assert (inherited, len(token) > 40) == ("None", True)
+
+
+def test_image_brings_the_code_of_the_jobs(aws, image, role, bucket):
+    request = training("code", image, role, "")
+    request["AlgorithmSpecification"] |= {
+        "ContainerEntrypoint": ["python", "-m", "include.train"],
+        "ContainerArguments": ["fit"],
+    }
+    job = run_training(aws, request)
+    assert job["FailureReason"].startswith("AlgorithmError: fit"), job
 
 
 def test_wrong_digest_is_refused(aws, image, role, bucket):
@@ -411,7 +423,7 @@ def test_caller_needs_pass_role_for_sagemaker(aws, image, role, bucket):
         iam.put_role_policy(RoleName="starter", PolicyName="all", PolicyDocument=json.dumps(document))
 
     def start(name):
-        keys = sts.assume_role(RoleArn=arn, RoleSessionName="t")["Credentials"]
+        keys = sts.assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
         session = credentials.Session(
             aws.world.aws_url,
             aws_access_key_id=keys["AccessKeyId"],

@@ -11,6 +11,7 @@ from local.aws.job_run import Platform
 from local.aws.sagemaker import SageMaker, resource_arn
 from local.aws.sagemaker_api import ApiError, Call
 from local.aws.sagemaker_store import Store
+from retail_mlops import requests
 
 REGION, ACCOUNT = "ap-southeast-1", "123456789012"
 GROUP = "retail-price-sensitivity-models"
@@ -303,6 +304,17 @@ def test_job_without_its_image_fails_with_the_reason(call, role, service):
     assert refused(call, "StopTrainingJob", TrainingJobName="fit")[1].endswith("job is in status Failed.")
     assert [each["TrainingJobName"] for each in call("ListTrainingJobs", StatusEquals="Failed")["TrainingJobSummaries"]]
     assert call("ListTrainingJobs", NameContains="other")["TrainingJobSummaries"] == []
+
+
+def test_requests_of_the_dags_are_taken():
+    source = requests.Source(requests.url("gold/_manifest/200810.json"), manifest=True)
+    fit = requests.training(IMAGE, {"gold": source}, {"trees": 7, "depth": "auto"})
+    sagemaker_api.validate("CreateTrainingJob", fit | {"TrainingJobName": "fit"})
+    clean = requests.processing(["include.etl", "clean"], IMAGE, {"raw": source}, {"silver": "s3://bucket/x"}, "etl")
+    sagemaker_api.validate("CreateProcessingJob", clean | {"ProcessingJobName": "clean"})
+    for check, request in ((sagemaker_jobs._check_training, fit), (sagemaker_jobs._check_processing, clean)):
+        sagemaker_jobs._refuse_other_than(request)
+        check(request)
 
 
 # --- parts --------------------------------------------------------------------------------------
