@@ -115,18 +115,18 @@ def field(line: str, column: str) -> str:
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    """Whole lines without the header, each block ending with a newline, as UTF-8."""
+    """Whole lines without the header, each block ending with a newline, as UTF-8; no blank lines at the file's end."""
     row, rest = 2, b""
     with _open(path) as file:
         _guarded(path, file.readline)
         while data := _guarded(path, lambda: file.read(BLOCK_BYTES)):
-            end = data.rfind(b"\n") + 1
-            text, rest = rest + data[:end], data[end:] if end else rest + data
-            if not end:
-                continue
-            _text(path, text, row)
-            yield text
-            row += text.count(b"\n")
+            data = rest + data
+            last = data.find(b"\n", len(data.rstrip(b"\r\n"))) if data.endswith(b"\n") else data.rfind(b"\n")
+            text, rest = data[: last + 1], data[last + 1 :]
+            if text.strip():
+                _text(path, text, row)
+                yield text
+                row += text.count(b"\n")
     if rest.strip():
         _text(path, rest, row)
         yield rest + b"\n"

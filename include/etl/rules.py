@@ -16,7 +16,7 @@ SENSITIVITIES: Final = (*LABEL_OF, "XX")
 _PENCE: Final = pl.col("SPEND") * 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """column: what is shown of a row that breaks the rule; holds: null counts as broken."""
 

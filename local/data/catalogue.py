@@ -31,7 +31,7 @@ UNCLASSIFIED: Final = (3, 5, 6)
 _CLASS_SHARES: Final = np.array([0.145, 0.72, 0.135])
 _GROUP_CONCENTRATION: Final = 14.0
 _CLASS_CONCENTRATION: Final = 40.0
-"""How alike the class shares of all PROD_CODE_30 are, and of the PROD_CODE_10 in one: groups of products tell little."""
+"""How alike the class shares of all PROD_CODE_30 are, and of the PROD_CODE_10 in one: groups tell little."""
 
 _LOG_PRICE_SHIFT: Final = np.array([-0.31, 0.05, 0.09, 0.0])
 _LOG_PRICE_WITHIN: Final = 0.64
@@ -105,12 +105,13 @@ def _spread(children: int, parents: int, generator: np.random.Generator) -> np.n
 
 
 def _tags(levels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    of_group: np.ndarray = generator.dirichlet(_CLASS_SHARES * _GROUP_CONCENTRATION, levels[2].max() + 1)
+    of_group = generator.dirichlet(_CLASS_SHARES * _GROUP_CONCENTRATION, int(levels[2].max()) + 1)
     _, first = np.unique(levels[0], return_index=True)
-    shares = np.stack([generator.dirichlet(of_group[group] * _CLASS_CONCENTRATION + 0.1) for group in levels[2][first]])
-    drawn = (generator.random(levels.shape[1])[:, None] > shares.cumsum(axis=1)[levels[0]]).sum(axis=1)
+    shares = np.stack([generator.dirichlet(alpha * _CLASS_CONCENTRATION + 0.1) for alpha in of_group[levels[2][first]]])
+    upto = np.cumsum(shares, axis=1)[levels[0]]
+    drawn = (generator.random(levels.shape[1])[:, None] > upto).sum(axis=1)
     tag = np.minimum(drawn, UM)
     in_non_food = levels[3] == NON_FOOD
-    last_group = levels[2][in_non_food].max()
+    last_group = int(np.max(levels[2][in_non_food]))
     tag[np.isin(levels[3], UNCLASSIFIED) | (levels[2] == last_group)] = XX
     return tag
