@@ -11,5 +11,6 @@ cloudformation  the resource types that ministack lacks
 planes, eks     EKS clusters as real control planes; logins, roles for service accounts
 nodegroups, agents, balancers   node groups as process nodes; their instances and load balancers
 ecr, scans      the registry's passwords, rights and scan findings
+enforcement     root is checked like anybody, loopback counts as TLS
 emf, tagging    metrics in log events; the tags of services that ministack does not list
 """

@@ -41,10 +41,6 @@ def configure(world: config.World) -> str:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     secret = root.secret(folder)
-    if "KUBE_ASSETS" not in os.environ:
-        from local.kube import assets
-
-        os.environ["KUBE_ASSETS"] = str(assets.ensure())
     os.environ |= {
         config.MARK: str(world.state),
         home.MARK: str(folder),

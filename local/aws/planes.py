@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from local import config
 from local.aws.apiserver import ApiServer
+from local.kube.controlplane import ControlPlane
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,6 @@ class Plane:
         self.owner, self.id, self.issuer = owner, name, issuer
         self.folder = owner.root / name
         self.up = False
-        from local.kube.controlplane import ControlPlane
-
         self.control = ControlPlane(self.folder, owner.world, issuer=issuer, webhook=self.folder / "webhook")
         self._api: ApiServer | None = None
 

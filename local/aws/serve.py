@@ -13,7 +13,7 @@ from hypercorn.asyncio import serve as listen
 from hypercorn.config import Config
 
 from local import config
-from local.aws import ecr, eks, emf, home, nodegroups, root, sagemaker, tagging, transport  # noqa: F401 - patches
+from local.aws import ecr, eks, emf, enforcement, home, nodegroups, root, sagemaker, tagging  # noqa: F401 - patches
 from local.aws.persistence import Saver
 
 log = logging.getLogger(__name__)
