@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include import lake
+from include.etl.columns import GOLD
 
 PRODUCTS = 90
 CUSTOMERS = 260
@@ -78,7 +79,7 @@ def write_week(root: Path, week: str, rows: list[dict]) -> None:
     outputs = {}
     for split in lake.SPLITS:
         chosen = [{k: v for k, v in row.items() if k != "split"} for row in rows if row["split"] == split]
-        outputs[lake.gold(split, week)] = _write(root, lake.gold(split, week), pa.Table.from_pylist(chosen, _SCHEMA))
+        outputs[lake.gold(split, week)] = _write(root, lake.gold(split, week), pa.Table.from_pylist(chosen, GOLD))
     names = [code(product) for product in range(PRODUCTS)]
     groups = {"PROD_CODE": names, "PROD_CODE_30": [n[:3] for n in names], "PROD_CODE_40": [n[:2] for n in names]}
     outputs[lake.gold_products(week)] = _write(root, lake.gold_products(week), pa.table(groups))
@@ -125,23 +126,3 @@ def _write(root: Path, key: str, table: pa.Table) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-_SCHEMA = pa.schema(
-    [
-        ("BASKET_ID", pa.int64()),
-        ("SHOP_WEEK", pa.string()),
-        ("SHOP_DATE", pa.int32()),
-        ("SHOP_WEEKDAY", pa.int8()),
-        ("SHOP_HOUR", pa.int8()),
-        ("STORE_CODE", pa.string()),
-        ("STORE_FORMAT", pa.string()),
-        ("STORE_REGION", pa.string()),
-        ("CUST_CODE", pa.string()),
-        ("label", pa.string()),
-        ("fingerprint", pa.string()),
-        ("PROD_CODE", pa.list_(pa.string())),
-        ("QUANTITY", pa.list_(pa.int64())),
-        ("SPEND_PENCE", pa.list_(pa.int64())),
-    ]
-)
