@@ -1,5 +1,6 @@
 """Pods on a process node of a real control plane."""
 
+import contextlib
 import http.client
 import threading
 import time
@@ -8,7 +9,7 @@ import jwt
 import pytest
 
 from local import config
-from tests.local.kube.cluster import ask, eventually
+from tests.local.kube.cluster import ENDPOINT_LAG, ask, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -149,43 +150,57 @@ def test_an_image_that_is_not_there_is_shown_as_such(namespace):
     assert 'Failed to pull image "missing"' in waiting.message
 
 
-def test_a_rolling_restart_with_pre_stop_loses_no_request(namespace):
-    port, results, over = config.any_free_port(), [], threading.Event()
-    hook = {"preStop": {"sleep": {"seconds": 3}}}
-    namespace.deployment("app", replicas=2, container={"lifecycle": hook})
-    namespace.service("app", port)
-    eventually(lambda: _reached(port), what="an answer through the Service")
+@contextlib.contextmanager
+def asking(port):
+    """Asks all the time, each time over a new connection; yields the list of whether there was an answer."""
+    results, over = [], threading.Event()
 
     def ask_on():
         while not over.is_set():
             results.append(bool(_reached(port)))
             time.sleep(0.01)
 
-    def rolled():
-        found = namespace.cluster.apps.read_namespaced_deployment("app", namespace.name)
-        status = found.status
-        pods = namespace.core.list_namespaced_pod(namespace.name).items
-        return (
-            status.observed_generation == found.metadata.generation
-            and status.updated_replicas == status.available_replicas == 2
-            and len(pods) == 2
-        )
-
-    eventually(rolled, what="two pods")
-    before = {pod.metadata.uid for pod in namespace.core.list_namespaced_pod(namespace.name).items}
     thread = threading.Thread(target=ask_on)
     thread.start()
     try:
-        change = {"spec": {"template": {"metadata": {"annotations": {"restarted": "yes"}}}}}
-        namespace.cluster.apps.patch_namespaced_deployment("app", namespace.name, change)
-        eventually(rolled, 60, "the rollout")
+        yield results
     finally:
         over.set()
         thread.join()
+    assert len(results) > 50
+
+
+def rollout_is_done(namespace):
+    found = namespace.cluster.apps.read_namespaced_deployment("app", namespace.name)
+    pods = namespace.core.list_namespaced_pod(namespace.name).items
+    observed = found.status.observed_generation == found.metadata.generation
+    return observed and found.status.updated_replicas == found.status.available_replicas == len(pods) == 2
+
+
+def roll_two_pods(namespace, **container):
+    """Whether each request was answered while a Deployment of two pods behind a load balancer was rolled."""
+    port = config.any_free_port()
+    namespace.deployment("app", replicas=2, container=container)
+    namespace.service("app", port)
+    eventually(lambda: rollout_is_done(namespace), what="two pods")
+    eventually(lambda: _reached(port), what="an answer through the Service")
+    before = {pod.metadata.uid for pod in namespace.core.list_namespaced_pod(namespace.name).items}
+    change = {"spec": {"template": {"metadata": {"annotations": {"restarted": "yes"}}}}}
+    with asking(port) as results:
+        namespace.cluster.apps.patch_namespaced_deployment("app", namespace.name, change)
+        eventually(lambda: rollout_is_done(namespace), 60, "the rollout")
+        time.sleep(ENDPOINT_LAG)
     after = {pod.metadata.uid for pod in namespace.core.list_namespaced_pod(namespace.name).items}
     assert before.isdisjoint(after)
-    assert len(results) > 50
-    assert results.count(False) == 0
+    return results
+
+
+def test_a_rollout_with_pre_stop_loses_no_request(namespace):
+    assert all(roll_two_pods(namespace, lifecycle={"preStop": {"sleep": {"seconds": 3}}}))
+
+
+def test_a_rollout_without_pre_stop_loses_requests_because_services_follow_late(namespace):
+    assert not all(roll_two_pods(namespace))
 
 
 def test_a_pod_that_ignores_sigterm_is_killed_when_its_grace_is_over(namespace):
