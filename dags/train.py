@@ -14,18 +14,20 @@ Mondays 02:00 in Ho Chi Minh City, by hand, or from `monitor`.
 - Killing a task stops its job.
 """
 
+import datetime as dt
+
 from airflow.sdk import CronTriggerTimetable, Param, chain, task
 
 from include.settings import TIMEZONE, settings
-from retail_mlops.dag_defaults import APPROVED_MODEL, Tag, local_midnight, retail_dag
+from retail_mlops.dag_defaults import APPROVED_MODEL, Tag, retail_dag
 from retail_mlops.operators.approval import DecisionOperator
 from retail_mlops.operators.sagemaker import ProcessingJobOperator, TrainingJobOperator
 from retail_mlops.tasks import training as tasks
 
 
 @retail_dag(
-    schedule=CronTriggerTimetable("0 2 * * 1", timezone=TIMEZONE),
-    start_date=local_midnight(2026, 1, 5),
+    # without a start date, and so: a fresh Airflow does not make up for the Monday before it was installed
+    schedule=CronTriggerTimetable("0 2 * * 1", timezone=TIMEZONE, run_immediately=dt.timedelta(minutes=10)),
     tags=[Tag.MODEL],
     max_active_runs=1,
     params={

@@ -1,7 +1,9 @@
 """What users and other parts rely on: Params, schedules, order of tasks."""
 
+import pendulum
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
+from airflow.serialization.serialized_objects import DagSerialization
 
 
 def upstream(dag, task_id):
@@ -35,6 +37,16 @@ def test_param_refuses_a_bad_value(bag, dag_id, name, bad):
 
 def test_train_runs_on_mondays_at_two(bag):
     assert bag.dags["train"].timetable.expression == "0 2 * * 1"
+
+
+def test_a_fresh_airflow_does_not_make_up_for_the_monday_before(bag, monkeypatch):
+    wednesday = pendulum.datetime(2026, 11, 25, 9, tz="UTC")
+    monkeypatch.setattr("airflow.timetables.trigger.utcnow", lambda: wednesday)
+    dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(bag.dags["train"]))
+
+    first = dag.next_dagrun_info(last_automated_run_info=None)
+
+    assert first.run_after.in_timezone("Asia/Ho_Chi_Minh") == pendulum.datetime(2026, 11, 30, 2, tz="Asia/Ho_Chi_Minh")
 
 
 def test_etl_is_partitioned_and_ends_with_the_data(bag):
