@@ -87,13 +87,15 @@ class Aws:
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        running = Aws(config.load(tmp_path_factory.mktemp("world")))
+    running = Aws(config.load(tmp_path_factory.mktemp("world")))
+    try:
         running.start()
         yield running
         running.stop()
         assert processes.members(str(running.world.state)) == []
+    finally:
+        processes.terminate(processes.members(str(running.world.state)), grace=5)
+        config.forget(running.world)
 
 
 @pytest.fixture(scope="module")
