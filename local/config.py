@@ -121,8 +121,9 @@ def _pick(name: str, wanted: str | None, default: int, taken: set[int]) -> int:
     return port
 
 
-def _kube_ports(wanted: str | None, taken: set[int]) -> int:
-    first = int(wanted) if wanted else DEFAULT_KUBE_PORT
+def _kube_ports(wanted: str | None, block: int, taken: set[int]) -> int:
+    """Each block begins its search elsewhere: worlds that do not know of each other (two users) rarely meet."""
+    first = int(wanted) if wanted else DEFAULT_KUBE_PORT + CLUSTER_PORTS * block
     for base in range(first, 60000, CLUSTER_PORTS):
         block = range(base, base + CLUSTER_PORTS)
         if taken.isdisjoint(block) and all(free(port) for port in block):
@@ -162,9 +163,12 @@ def load(state: Path | None = None) -> World:
             wanted = env.get(f"LOCAL_{name.upper()}_PORT")
             numbers[name] = known[name] if name in known and not wanted else _pick(name, wanted, default, taken)
             taken.add(numbers[name])
-        wanted = env.get("LOCAL_KUBE_PORT")
-        numbers["kube"] = known["kube"] if "kube" in known and not wanted else _kube_ports(wanted, taken)
         numbers["block"] = known["block"] if "block" in known else _block(str(state), {w["block"] for w in others})
+        wanted = env.get("LOCAL_KUBE_PORT")
+        if "kube" in known and not wanted:
+            numbers["kube"] = known["kube"]
+        else:
+            numbers["kube"] = _kube_ports(wanted, numbers["block"], taken)
         worlds[str(state)] = numbers
     return World(state=state, **numbers)
 
