@@ -109,7 +109,7 @@ def _tags(levels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     _, first = np.unique(levels[0], return_index=True)
     shares = np.stack([generator.dirichlet(alpha * _CLASS_CONCENTRATION + 0.1) for alpha in of_group[levels[2][first]]])
     upto = np.cumsum(shares, axis=1)[levels[0]]
-    drawn = (generator.random(levels.shape[1])[:, None] > upto).sum(axis=1)
+    drawn = (generator.random((levels.shape[1], 1)) > upto).sum(axis=1)
     tag = np.minimum(drawn, UM)
     in_non_food = levels[3] == NON_FOOD
     last_group = int(np.max(levels[2][in_non_food]))
