@@ -10,17 +10,20 @@ VERSION = "1.5.33"
 
 NAMES = {
     "ministack.app": "app _build_persistence_save_dict _enforce_data_plane extract_access_key_id SERVICE_HANDLERS",
-    "ministack.core.iam_evaluator": "_is_root_key _resolve_condition_key _service_principal_matches",
+    "ministack.core.iam_actions": "extract_resource_arn SERVICE_TO_IAM_NAMESPACE",
+    "ministack.core.iam_evaluator": "resolve_principal AuthError _is_root_key _resolve_condition_key _service_principal_matches",
     "ministack.core.persistence": "_json_default _state_format_version",
-    "ministack.services.alb": "_tags _lbs",
+    "ministack.core.router": "SERVICE_PATTERNS",
+    "ministack.services.alb": "_tags",
+    "ministack.services.cloudformation": "_stacks",
     "ministack.services.cloudformation.provisioners": "_RESOURCE_HANDLERS _STACK_TAG_PROPERTY _eks_cluster_attrs",
     "ministack.services.cloudformation.stacks": "_runs_on_worker_thread",
     "ministack.services.cloudwatch": "_resource_tags",
     "ministack.services.cloudwatch_logs": "_log_groups _put_log_events",
-    "ministack.services.ec2": "_tags _instances _subnets _launch_templates",
+    "ministack.services.ec2": "_tags _instances _subnets",
     "ministack.services.ecr": "handle_request handle_registry_request _find_image _repositories _registry_error "
     "_registry_id _parse_v2_path _resolve_manifest _v2_get_blob",
-    "ministack.services.eks": "_clusters _nodegroups _tags _create_cluster _delete_cluster _create_nodegroup "
+    "ministack.services.eks": "_clusters _nodegroups _addons _tags _create_cluster _delete_cluster _create_nodegroup "
     "_delete_nodegroup _describe_nodegroup _handle_request_sync _json_resp _error _get_docker _k3s_gateway_host "
     "_next_port _sanitize _restart_k3s _decode_aws_iam_token _EKS_TOKEN_PREFIX _EKS_RBAC_RECONCILE_INTERVAL "
     "_reconcile_access_policy_rbac _access_policy_rbac_objects _ACCESS_POLICY_BINDING_LABEL",

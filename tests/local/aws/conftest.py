@@ -16,6 +16,7 @@ import pytest
 from include.settings import REGION
 from local import config, processes
 from local.aws import credentials, home
+from local.kube import assets
 
 PYTHON = config.ROOT / ".venv" / "local-aws" / "bin" / "python"
 
@@ -37,6 +38,7 @@ class Service:
         self.env = os.environ | {
             "LOCAL_STATE": str(self.state),
             "XDG_CACHE_HOME": str(base / "cache"),
+            "KUBE_ASSETS": str(assets.ensure()),  # from the user's own cache
             "LOCAL_AWS_PORT": str(config.any_free_port()),
         }
         with mock.patch.dict(os.environ, self.env):

@@ -2,8 +2,7 @@
 
 import io
 import json
-import os
-import subprocess
+import signal
 import tarfile
 import time
 
@@ -11,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from include.settings import JOBS_REPOSITORY, settings
-from local import config, images, processes
+from local import images
 from local.aws import credentials
 
 pytestmark = pytest.mark.integration
@@ -47,55 +46,11 @@ FIT = "import os, runpy; runpy.run_path(os.environ['SAGEMAKER_BASE_DIR'] + '/inp
 """AWS takes arguments of at most 256 characters."""
 
 
-class Aws:
-    """The embedded AWS as a process of its own."""
-
-    def __init__(self, world):
-        self.world = world
-        self.process = None
-
-    def start(self):
-        ready = self.world.state / "aws" / "ready"
-        ready.unlink(missing_ok=True)
-        log = (self.world.state / "log.txt").open("a")
-        self.process = subprocess.Popen(
-            [config.ROOT / ".venv/local-aws/bin/python", "-m", "local.aws"],
-            cwd=config.ROOT,
-            env={**os.environ, "LOCAL_STATE": str(self.world.state), config.MARK: str(self.world.state)},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        log.close()
-        until = time.monotonic() + 60
-        while not ready.exists():
-            if self.process.poll() is not None or time.monotonic() > until:
-                pytest.fail((self.world.state / "log.txt").read_text()[-3000:])
-            time.sleep(0.1)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
-
-    def client(self, service):
-        return credentials.session(self.world).client(service)
-
-
 @pytest.fixture(scope="module")
-def aws(tmp_path_factory):
-    running = Aws(config.load(tmp_path_factory.mktemp("world")))
-    try:
-        running.start()
-        yield running
-        running.stop()
-        assert processes.members(str(running.world.state)) == []
-    finally:
-        processes.terminate(processes.members(str(running.world.state)), grace=5)
-        config.forget(running.world)
+def aws(service):
+    yield service
+    assert service.end(signal.SIGTERM) == 0
+    assert service.children() == []
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +254,7 @@ def test_stop_ends_a_running_job_and_its_children(aws, image, role, bucket):
     with pytest.raises(ClientError, match="job is in status Stopped") as refused:
         sagemaker.stop_training_job(TrainingJobName="stopped")
     assert refused.value.response["Error"]["Code"] == "ValidationException"
-    assert processes.members(str(aws.world.state)) == [aws.process.pid]
+    assert aws.children() == []
 
 
 def test_job_that_ignores_sigterm_is_killed(aws, image, role, bucket):
@@ -426,14 +381,7 @@ def test_caller_needs_pass_role_for_sagemaker(aws, image, role, bucket):
 
     def start(name):
         keys = sts.assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
-        session = credentials.Session(
-            aws.world.aws_url,
-            aws_access_key_id=keys["AccessKeyId"],
-            aws_secret_access_key=keys["SecretAccessKey"],
-            aws_session_token=keys["SessionToken"],
-            region_name=settings().region,
-        )
-        session.client("sagemaker").create_processing_job(**processing(name, image, role, ""))
+        aws.client_of("sagemaker", keys).create_processing_job(**processing(name, image, role, ""))
 
     jobs = {"Action": "sagemaker:*", "Resource": "*"}
     passing = {"Action": "iam:PassRole", "Resource": role}
@@ -482,9 +430,9 @@ def test_job_that_a_crash_cut_off_is_failed_at_the_next_start(aws, image, role, 
     sagemaker.create_training_job(**training("cut-off", image, role, "import time; time.sleep(120)"))
     describe = lambda: aws.client("sagemaker").describe_training_job(TrainingJobName="cut-off")  # noqa: E731
     wait(describe, lambda job: job["SecondaryStatus"] == "Training")
-    aws.kill()
+    aws.end(signal.SIGKILL)
     aws.start()
     job = wait(describe)
     assert job["status"] == "Failed"
     assert job["FailureReason"].startswith("InternalServerError: the embedded AWS ended while the job ran")
-    assert processes.members(str(aws.world.state)) == [aws.process.pid]
+    assert aws.children() == []
