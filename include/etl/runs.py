@@ -11,8 +11,8 @@ import polars as pl
 import pyarrow as pa
 
 ORDER: Final = ("BASKET_ID", "PROD_CODE", "row")
-BATCH_ROWS: Final = 8192
-RANGE_ROWS: Final = 250_000
+BATCH_ROWS: Final = 2048
+RANGE_ROWS: Final = 131_072
 
 
 @dataclass(frozen=True)
