@@ -192,7 +192,7 @@ def _nodes(world: config.World) -> str:
         return "none"
     from local.kube import assets
 
-    kubectl = [assets.ensure() / "kubectl", "--kubeconfig", kubeconfig, "--request-timeout=5s"]
+    kubectl = [str(assets.ensure() / "kubectl"), "--kubeconfig", str(kubeconfig), "--request-timeout=5s"]
     done = subprocess.run([*kubectl, "get", "nodes", "--no-headers"], capture_output=True, text=True, check=False)
     if done.returncode:
         return f"does not answer: {done.stderr.strip()}"
