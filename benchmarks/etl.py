@@ -142,6 +142,9 @@ def main() -> int:
     if options.store:
         BASELINE.write_text(json.dumps({name: asdict(figures) for name, figures in now.items()}, indent=1) + "\n")
         return 0
+    if not BASELINE.exists():
+        print(f"there is no baseline yet: on a quiet machine, {sys.executable} {__file__} --store", file=sys.stderr)
+        return 1
     worse = regressions(now, json.loads(BASELINE.read_text()))
     for text in worse:
         print(f"REGRESSION {text}", file=sys.stderr)
