@@ -73,7 +73,7 @@ class ControlPlane:
 
     # --- life ---
     def start(self) -> None:
-        """Start what does not run; returns when the API, its controllers and its metrics are there.
+        """Start it, ending first what may still run of it; returns when the API, its controllers and its metrics are there.
 
         ControlPlaneError, with nothing left running, when that fails.
         """
