@@ -6,6 +6,7 @@ home            where its state lies, and the mark its child processes carry
 credentials     the bootstrap IAM user: what everybody else logs in with
 root            clients of the account's root, for code of this process only
 pins            the private names of ministack that the modules below replace
+interrupted     what a kill cut off
 persistence     saves what changed, so that a kill -9 costs seconds
 cloudformation  the resource types that ministack lacks
 planes, eks     EKS clusters as real control planes; logins, roles for service accounts

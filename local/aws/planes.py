@@ -156,6 +156,7 @@ class Planes:
         """Stop and remove it, also while it starts: its start ends first."""
         if plane := self.planes.get(name):
             plane.remove()
+        shutil.rmtree(self.root / name, ignore_errors=True)  # of one that was not started since the kill
 
     def stop_all(self) -> None:
         for plane in self.list():

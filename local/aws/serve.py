@@ -13,7 +13,7 @@ from hypercorn.asyncio import serve as listen
 from hypercorn.config import Config
 
 from local import config
-from local.aws import ecr, eks, emf, enforcement, home, nodegroups, root, sagemaker, tagging  # noqa: F401 - patches
+from local.aws import ecr, eks, emf, enforcement, home, interrupted, nodegroups, root, sagemaker, tagging  # noqa: F401 - patches of ministack
 from local.aws.persistence import Saver
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ def after_start(world: config.World, saver: Saver, end: threading.Event) -> None
     try:
         wait_until_listening(world)
         root.make_bootstrap_user(home.folder(world))
+        interrupted.settle()
         eks.resume()
         threading.Thread(target=saver.run, args=(end,), daemon=True, name="saver").start()
         (home.folder(world) / "ready").touch()

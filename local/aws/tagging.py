@@ -30,12 +30,17 @@ def pairs(tags: dict[str, str]) -> Tags:
     return [{"Key": name, "Value": value} for name, value in tags.items()]
 
 
+def _has_ended(instance: str) -> bool:
+    """Terminated, or forgotten after that; its tags stay."""
+    record = ec2._instances.get(instance)
+    return record is None or record["State"]["Name"] in ("shutting-down", "terminated")
+
+
 def _of_ec2() -> Tagged:
     prefix = f"arn:aws:ec2:{responses.get_region()}:{responses.get_account_id()}"
     for resource, tags in ec2._tags.items():
         kind = _EC2_KINDS.get(resource.partition("-")[0])
-        instance = ec2._instances.get(resource) if kind == "instance" else None
-        if kind and not (instance and instance["State"]["Name"] == "terminated"):
+        if kind and not (kind == "instance" and _has_ended(resource)):
             yield f"{prefix}:{kind}/{resource}", tags
 
 

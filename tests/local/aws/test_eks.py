@@ -384,6 +384,34 @@ def test_deleting_the_stack_leaves_no_process_and_no_record(stacks: Service) -> 
     assert stacks.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
 
 
+def test_a_stack_that_a_kill_cut_off_can_be_made_again(stacks: Service) -> None:
+    cloudformation = stacks.client("cloudformation")
+    template = (config.ROOT / "infra" / "cluster.yaml").read_text()
+    given = {"Environment": "dev", "Owner": "o", "CostCenter": "c", "KubernetesVersion": "1.36", "ClusterCidrs": ""}
+    cloudformation.create_stack(
+        StackName="cut",
+        TemplateBody=template,
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+        Parameters=[
+            {"ParameterKey": key, "ParameterValue": value}
+            for key, value in (given | {"NodeInstanceTypes": "t3.medium", "NodeCount": "1"}).items()
+        ],
+    )
+    saved = stacks.state / "aws" / "ministack" / "eks.json"
+    eventually(lambda: '"CREATING"' in saved.read_text())
+    stacks.end(signal.SIGKILL)
+    stacks.start()
+    stack = cloudformation.describe_stacks(StackName="cut")["Stacks"][0]
+    assert (stack["StackStatus"], stack["StackStatusReason"]) == (
+        "CREATE_FAILED",
+        "The embedded AWS ended in the middle of it",
+    )
+    cloudformation.delete_stack(StackName="cut")
+    assert stack_end(stacks, stack["StackId"]) == "DELETE_COMPLETE"
+    assert stacks.client("eks").list_clusters()["clusters"] == []
+    assert stacks.children() == []
+
+
 def test_a_cluster_is_not_deleted_while_it_is_created(stacks: Service) -> None:
     eks = stacks.client("eks")
     role = stacks.client("iam").get_role(RoleName="mlops-retail-dev-job")["Role"]["Arn"]
