@@ -73,7 +73,7 @@ class ControlPlane:
 
     # --- life ---
     def start(self) -> None:
-        """Start it, ending first what may still run of it; returns when the API, its controllers and its metrics are there.
+        """Start it, after what may still run of it was ended; returns when API, controllers and metrics are there.
 
         ControlPlaneError, with nothing left running, when that fails.
         """
