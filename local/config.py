@@ -125,8 +125,8 @@ def _kube_ports(wanted: str | None, block: int, taken: set[int]) -> int:
     """Each block begins its search elsewhere: worlds that do not know of each other (two users) rarely meet."""
     first = int(wanted) if wanted else DEFAULT_KUBE_PORT + CLUSTER_PORTS * block
     for base in range(first, 60000, CLUSTER_PORTS):
-        block = range(base, base + CLUSTER_PORTS)
-        if taken.isdisjoint(block) and all(free(port) for port in block):
+        ports = range(base, base + CLUSTER_PORTS)
+        if taken.isdisjoint(ports) and all(free(port) for port in ports):
             return base
     raise ConfigError(f"no {CLUSTER_PORTS} free ports in a row above {first} for a control plane")
 
