@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,9 @@ class Demo:
     @contextlib.contextmanager
     def stage(self, name: str, text: str) -> Iterator["Said"]:
         """Times a stage under `name` and shows that it runs."""
-        began, said = time.monotonic(), Said()
-        with console.status(text) if console.is_terminal else contextlib.nullcontext() as status:
-            said.show = lambda more: status.update(f"{text}: {more}") if status else None
+        began = time.monotonic()
+        with console.status(text) as status:
+            said = Said(lambda more: status.update(f"{text}: {escape(more)}"))
             yield said
         self.seconds[name] = round(time.monotonic() - began, 1)
         result = f": {said.result}" if said.result else ""
@@ -69,13 +69,17 @@ class Demo:
     def client(self, service: str) -> Any:
         return self.aws.client(service, endpoint_url=self.world.aws_url)
 
-    def document(self, key: str) -> Any | None:
-        """A JSON object of the lake; None if it is not there."""
+    def document(self, key: str) -> Any:
+        """A JSON object of the lake; DemoError if it is not there."""
         s3 = self.client("s3")
         try:
             return json.loads(s3.get_object(Bucket=settings().bucket, Key=key)["Body"].read())
         except s3.exceptions.NoSuchKey:
-            return None
+            raise DemoError(f"s3://{settings().bucket}/{key} is not there") from None
+
+    def keys(self, prefix: str) -> set[str]:
+        pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix)
+        return {found["Key"] for page in pages for found in page.get("Contents", [])}
 
     @property
     def endpoint(self) -> str:
@@ -91,12 +95,10 @@ class Demo:
 
 @dataclass
 class Said:
-    """What a stage says: `show` while it runs, `result` when it is over."""
+    """What a stage says: `show` while it runs (on a terminal), `result` when it is over."""
 
+    show: Callable[[str], None]
     result: str = ""
-
-    def show(self, more: str) -> None:
-        """Replaced by the stage that is running."""
 
 
 # --- stages ---
@@ -115,7 +117,7 @@ def weekly_files(folder: str | None, state: Path) -> list[WeeklyFile]:
         target = state / "data"
         if len(list(target.glob("transactions_*.csv.gz"))) < SYNTHETIC_WEEKS:
             python = config.ROOT / ".venv/jobs/bin/python"
-            command = [python, "-m", "local.data", "--out", target, "--weeks", str(SYNTHETIC_WEEKS)]
+            command: list[str | Path] = [python, "-m", "local.data", "--out", target, "--weeks", str(SYNTHETIC_WEEKS)]
             subprocess.run(command, cwd=config.ROOT, check=True, stdout=subprocess.DEVNULL)
         folder = str(target)
     paths = sorted(path for path in Path(folder).glob("transactions_*") if ".csv" in path.suffixes)
@@ -155,10 +157,9 @@ def why_failed(demo: Demo, dag: str, run: str) -> str:
 
 def transform(demo: Demo, said: Said, weeks: list[str]) -> None:
     """Every week without gold becomes gold; a few runs go on at a time."""
-    runs = {}
-    for week in weeks:
-        if demo.document(lake.gold_manifest(week)) is None:
-            runs[week] = demo.airflow.trigger("etl", partition_key=week)
+    there = demo.keys(lake.GOLD_MANIFESTS)
+    missing = [week for week in weeks if lake.gold_manifest(week) not in there]
+    runs = {week: demo.airflow.trigger("etl", partition_key=week) for week in missing}
     until = time.monotonic() + PATIENCE
     done: set[str] = set()
     while len(done) < len(runs):
@@ -235,10 +236,7 @@ def held_out(demo: Demo, release_record: dict[str, Any]) -> list[dict[str, Any]]
 def summary(demo: Demo, weeks: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The content of demo.json, and the record of the release that serves."""
     model = demo.ask("/model")
-    record = demo.document(lake.deployment(model["release"]))
-    if record is None:
-        raise DemoError(f"the endpoint serves release {model['release']}, of which the lake has no record")
-    released = record["release"]
+    released = demo.document(lake.deployment(model["release"]))["release"]
     evidence = demo.document(released["evidence_url"].split("/", 3)[3])
     manifests = [demo.document(lake.gold_manifest(week)) for week in weeks]
     return {
