@@ -30,7 +30,7 @@ install: $(ENVS:%=.venv/%/lock.sha256) ## every environment (.venv/*)
 
 .PHONY: lock
 lock: .venv/bootstrap/lock.sha256 ## resolve requirements/*.in into hashed requirements/*.txt
-	@cd requirements && for name in bootstrap jobs api local-aws dev airflow; do \
+	@cd requirements && for name in bootstrap jobs api local-aws dev airflow ui; do \
 	  ../.venv/bootstrap/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header -o $$name.txt $$name.in; done
 
@@ -58,9 +58,9 @@ clean: ## stop and remove the state; environments stay (rm -rf .venv removes the
 	@if [ -x $(PY) ]; then $(RUN) clean; fi
 
 # --- tests and checks --------------------------------------------------------------------------
-DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins
+DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults check lint manifests bench
+.PHONY: test test-unit test-faults test-ui check lint manifests bench
 test: install ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "not faults"
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "not faults"
@@ -69,6 +69,8 @@ test-unit: install ## the fast part: no embedded world
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "not integration and not faults"
 test-faults: install ## the fault tables, against a running embedded world of their own
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m faults
+test-ui: .venv/ui/lock.sha256 ## Airflow and the API in a real browser, on the world of a finished demo
+	@.venv/ui/bin/pytest tests/ui
 check: install ## lint, format, types, import rules, manifests, templates
 	@.venv/dev/bin/ruff check .
 	@.venv/dev/bin/ruff format --check .
