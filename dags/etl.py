@@ -1,7 +1,7 @@
 """# etl
 
 One shop week from its raw file to gold: `raw/` → **clean** → `silver/` → **split** → `gold/`. A run's partition key is
-its week (`YYYYWW`, the retailer's fiscal week); weeks run independently of each other, two at a time.
+its week (`YYYYWW`, the retailer's fiscal week); weeks run independently of each other, four at a time.
 
 Start it from the UI (Trigger: partition key below *Advanced Options*; or *Backfill* a range of dates), by
 `airflow backfill create --dag-id etl --from-date 2006-04-10 --to-date 2006-04-24`, or by REST with `"partition_key"`.
@@ -31,7 +31,7 @@ from retail_mlops.timetables import ShopWeekTimetable
     start_date=local_midnight(2006, 2, 27),
     end_date=local_midnight(2008, 7, 6),  # the data's last day: no automatic runs after it, backfills go on
     tags=[Tag.DATA],
-    max_active_runs=2,
+    max_active_runs=4,
     params={
         "accept_new_raw": Param(
             False, type="boolean", title="Accept a new raw file", description="build from it although gold has another"

@@ -15,6 +15,7 @@ import pyarrow as pa
 from include import lake
 from include.baskets.schema import LABEL_OF, LABELS, UNCLASSIFIED
 from include.etl import CODE_VERSION, files, read, rules
+from include.etl.ahead import ahead
 from include.etl.columns import SEGMENT_CODES, SILVER
 from include.etl.errors import RowsError
 from include.etl.runs import Runs
@@ -51,13 +52,13 @@ class Rejected:
 def run(base: Path, week: str) -> dict[str, Any]:
     """Write silver; the quality report. EtlError, and no output, when the week cannot be used."""
     path = read.raw_file(base / "processing" / "input" / "raw")
-    variant = read.header_variant(path)
     output = base / "processing" / "output" / "silver"
     with files.all_or_nothing(output, base / "processing", last="_quality.json") as folder:
+        variant = read.header_variant(path)
         rejected, runs = Rejected(), Runs(folder / "runs")
         count = _sort_out(path, week, runs, rejected)
         _refuse_too_many(path, rejected, count)
-        part = files.Part(folder / "part-0.parquet", SILVER)
+        part = files.Part(folder / "part-0.parquet", SILVER, coded=True)
         baskets: Counter[str] = Counter()
         accepted = 0
         for rows in runs.ranges():
@@ -96,8 +97,7 @@ def _sort_out(path: Path, week: str, runs: Runs, rejected: Rejected) -> int:
     """Rows that fulfil the row rules go to runs, the others to rejected; how many there are."""
     row_rules = rules.of_rows(week)
     count = 0
-    for block in read.read(path):
-        rows = block.rows
+    for rows in ahead(read.read(path)):
         count += rows.height
         broken = rules.broken(rows, row_rules)
         if broken.height:

@@ -3,31 +3,68 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+_CODED: Final = pa.dictionary(pa.int32(), pa.string())
+
 
 class Part:
-    """A Parquet file that grows by row groups of a fixed schema."""
+    """A Parquet file that grows by row groups of a fixed schema, each written by a thread while the next is made.
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    coded: text comes as categorical; the codes are written as they are. Readers see the same columns either way.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, coded: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if coded:
+            schema = pa.schema([(field.name, _CODED if field.type == pa.string() else field.type) for field in schema])
         self._schema = schema
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
+        self._pool = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            write_statistics=[],
+            store_schema=not coded,
+        )
 
     def add(self, frame: pl.DataFrame) -> None:
         """frame: the schema's columns in any order; one row group."""
-        table = frame.select(self._schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
-        self._writer.write_table(table.cast(self._schema), row_group_size=max(1, table.num_rows))
+        self._wait()
+        self._writing = self._pool.submit(self._write, frame)
 
     def close(self) -> None:
+        """Only then is the file whole; an error of any write is raised by the next call."""
+        self._wait()
+        self._pool.shutdown()
         self._writer.close()
+
+    def _wait(self) -> None:
+        if self._writing:
+            self._writing.result()
+
+    def _write(self, frame: pl.DataFrame) -> None:
+        table = pa.table([_arrow(frame[field.name], field.type) for field in self._schema], self._schema)
+        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+
+def _arrow(column: pl.Series, kind: pa.DataType) -> pa.Array:
+    """The column as Arrow; codes count the values in their order, so that the bytes depend on the content alone."""
+    if kind != _CODED:
+        return column.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(kind)
+    values = column.unique().drop_nulls().cast(pl.String).sort()
+    codes = column.cast(pl.Enum(values)).to_physical().cast(pl.Int32)
+    return pa.DictionaryArray.from_arrays(codes.to_arrow(), values.to_arrow().cast(pa.string()))
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
+
+from include.etl.ahead import ahead
 
 ORDER: Final = ("BASKET_ID", "PROD_CODE", "row")
 BATCH_ROWS: Final = 2048
@@ -25,17 +28,25 @@ class _Run:
 
 
 class Runs:
-    """Rows on disk, below a folder of their own."""
+    """Rows on disk, below a folder of their own. Text is coded there: a number of four bytes for every value."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self._folder = folder
         self._runs: list[_Run] = []
         self._rows = 0
+        self._text = pl.Categorical(pl.Categories.random())
+        self._coded: list[str] = []
+        self._codes = pl.DataFrame()
+        """No rows, but polars forgets the codes when no frame has them."""
 
     def add(self, rows: pl.DataFrame) -> None:
         """Keeps rows, in any order."""
-        table = rows.sort(ORDER).to_arrow(compat_level=pl.CompatLevel.oldest())
+        rows = rows.with_columns(cs.string().cast(self._text)).sort("BASKET_ID")
+        if not self._runs:
+            self._codes = rows.clear()
+            self._coded = rows.select(cs.categorical()).columns
+        table = rows.with_columns(cs.categorical().to_physical()).to_arrow()
         path = self._folder / f"{len(self._runs)}.arrow"
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=BATCH_ROWS)
@@ -48,7 +59,10 @@ class Runs:
         shutil.rmtree(self._folder)
 
     def ranges(self) -> Iterator[pl.DataFrame]:
-        """All rows in ORDER, some RANGE_ROWS at a time, every basket whole."""
+        """All rows in ORDER, some RANGE_ROWS at a time, every basket whole; text is categorical."""
+        return ahead(self._ranges())
+
+    def _ranges(self) -> Iterator[pl.DataFrame]:
         bounds = self._bounds()
         for low, high in zip([None, *bounds], [*bounds, None], strict=True):
             batches = [batch for run in self._runs for batch in _between(run, low, high)]
@@ -58,7 +72,7 @@ class Runs:
             if high is not None:
                 rows = rows.filter(pl.col("BASKET_ID") < high)
             if rows.height:
-                yield rows.sort(ORDER)
+                yield rows.with_columns(pl.col(self._coded).cat.to(self._text)).sort(ORDER)
 
     def _bounds(self) -> list[int]:
         """Where ranges begin: quantiles of the batches' first keys, each of which stands for as many rows."""
