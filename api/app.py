@@ -16,7 +16,6 @@ from api.metrics import Metrics
 from api.openapi import DocumentedApp
 from api.state import State
 
-PAGE = Path(__file__).with_name("index.html")
 DESCRIPTION = """Predicts how price-sensitive the shopper behind a basket is: Low, Medium or High; Unclassified when no
 product of the basket is known. The model that answers was approved by a person and is verified byte by byte."""
 
@@ -57,14 +56,16 @@ def create_app(state: State, log: Log, metrics: Metrics) -> Gateway:
         version=state.config.model_version,
         description=DESCRIPTION,
         openapi_url="/openapi.json" if docs else None,
-        docs_url="/docs" if docs else None,
+        docs_url=None,  # FastAPI's own page fetches its scripts from the internet
         redoc_url=None,
     )
     app.keyed = state.config.api_key is not None
     _add_probes(app, state)
     _add_model(app, state)
     _add_metrics(app, metrics)
-    _add_page(app)
+    _add_page(app, "/", "index.html")
+    if docs:
+        _add_page(app, "/docs", "docs.html")
     routes = frozenset(route.path for route in app.routes if hasattr(route, "path"))
     return Gateway(state, log, metrics, app, routes)
 
@@ -130,12 +131,12 @@ def _add_metrics(app: FastAPI, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-def _add_page(app: FastAPI) -> None:
-    page = PAGE.read_text()
+def _add_page(app: FastAPI, path: str, name: str) -> None:
+    page = Path(__file__).with_name(name).read_text()
     policy = _content_security_policy(page)
 
-    @app.get("/", include_in_schema=False)
-    async def index() -> HTMLResponse:
+    @app.get(path, include_in_schema=False)
+    async def html() -> HTMLResponse:
         return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
 

@@ -240,7 +240,13 @@ def test_the_page_allows_only_its_own_script(served: Served) -> None:
 def test_unknown_paths_and_methods_answer_json(served: Served) -> None:
     assert served.client.get("/nowhere").json() == {"detail": "Not Found"}
     assert served.client.post("/health").status_code == 405
-    assert served.client.get("/docs").status_code == 200
+
+
+def test_the_documentation_fetches_nothing_from_elsewhere(served: Served) -> None:
+    page = served.client.get("/docs")
+
+    assert page.status_code == 200
+    assert "default-src 'none'; script-src 'sha256-" in page.headers["Content-Security-Policy"]
 
 
 def test_docs_can_be_switched_off(serve: Callable[..., Served]) -> None:
