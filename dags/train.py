@@ -19,6 +19,7 @@ import datetime as dt
 from airflow.sdk import CronTriggerTimetable, Param, chain, task
 
 from include.settings import TIMEZONE, settings
+from include.train.hyperparameters import Hyperparameters
 from retail_mlops.dag_defaults import APPROVED_MODEL, Tag, retail_dag
 from retail_mlops.operators.approval import DecisionOperator
 from retail_mlops.operators.sagemaker import ProcessingJobOperator, TrainingJobOperator
@@ -38,7 +39,12 @@ from retail_mlops.tasks import training as tasks
             title="Shop weeks",
             description="weeks to train on, for example 200607; empty: all that have gold",
         ),
-        "hyperparameters": Param({}, type="object", title="Hyperparameters", description="instead of the usual ones"),
+        "hyperparameters": Param(
+            {},
+            type="object",
+            title="Hyperparameters",
+            description=f"those to change, of {', '.join(Hyperparameters.model_fields)}",
+        ),
         "force": Param(False, type="boolean", title="Force", description="train although gold has not changed"),
         "approval_timeout": Param(
             settings().approval_timeout_minutes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from include.settings import settings
@@ -40,6 +41,7 @@ def markdown(package: ModelPackage, evaluation: Evaluation, champion: str | None
                 ("provenance", ""),
                 (
                     ("package", f"`{package.arn}`"),
+                    ("hyperparameters", f"`{json.dumps(test.hyperparameters)}`"),
                     ("bundle digest", f"`{test.bundle_digest}`"),
                     ("gold digest", f"`{test.gold_digest}`"),
                     ("evidence SHA-256", f"`{package.metadata['evidence_digest']}`"),
@@ -48,14 +50,15 @@ def markdown(package: ModelPackage, evaluation: Evaluation, champion: str | None
                     ("report", f"`{folder}/report.html`"),
                     ("model card", f"`{folder}/model_card.md`"),
                 ),
+                numbers=False,
             ),
         ]
     )
 
 
-def table(header: tuple[str, ...], rows: Iterable[tuple[str | float, ...]]) -> str:
-    """A Markdown table; the first column is text, the others stand on the right."""
-    lines = [header, ("---", *("---:" for _ in header[1:])), *rows]
+def table(header: tuple[str, ...], rows: Iterable[tuple[str | float, ...]], *, numbers: bool = True) -> str:
+    """A Markdown table; all columns after the first stand on the right when they are `numbers`."""
+    lines = [header, ("---", *("---:" if numbers else "---" for _ in header[1:])), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 

@@ -56,6 +56,7 @@ def evidence(**changes):
         "shuffled labels: accuracy 0.6100; always answering the most frequent label: 0.6200",
         "| Low | 0.9800 | 0.9700 | 0.9750 | 100 |",
         "0 customers, 0 baskets' contents. Copies inside a split: 2",
+        '| hyperparameters | `{"trees": 30}` |',
         f"| bundle digest | `{'b' * 64}` |",
         f"| gold digest | `{'c' * 64}` |",
         f"| evidence SHA-256 | `{'e' * 64}` |",
