@@ -17,7 +17,7 @@ from include import lake
 from include.settings import MODEL_PACKAGE_GROUP, settings
 from local.processes import members
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 
 LATER_WEEK = "200614"
 """A shop week that the demo of these tests did not use."""

@@ -14,7 +14,7 @@ from include.settings import settings
 from local import config
 from local.processes import members
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 
 def ask(url, body=None):
