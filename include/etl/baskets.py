@@ -1,15 +1,16 @@
 """From lines to baskets: grouping, the fingerprint of a basket's content, the split that it belongs to."""
 
-import hashlib
+from hashlib import sha256
+from itertools import pairwise
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from include.baskets.schema import LABEL_OF
 
-_BUCKETS: Final = 10_000
-_BOUNDS: Final = {"train": 7_000, "validation": 8_500, "test": _BUCKETS}
-"""Buckets below the bound that are not below an earlier one: 70, 15 and 15 %."""
+_SPLIT_OF_BUCKET: Final = 7_000 * ("train",) + 1_500 * ("validation",) + 1_500 * ("test",)
+"""70, 15 and 15 %."""
 
 _OF_BASKET: Final = (
     "SHOP_WEEK",
@@ -23,41 +24,54 @@ _OF_BASKET: Final = (
     "BASKET_PRICE_SENSITIVITY",
 )
 _OF_LINE: Final = ("PROD_CODE", "QUANTITY", "SPEND_PENCE")
+LINE: Final = ("BASKET_ID", *_OF_BASKET, *_OF_LINE)
+"""The columns of silver that become baskets."""
 
 
 def group(lines: pl.DataFrame) -> pl.DataFrame:
     """Baskets with the columns of GOLD, in order of BASKET_ID.
 
-    lines: silver rows of whole baskets, in order of BASKET_ID, then PROD_CODE.
+    lines: the columns LINE of whole baskets, in order of BASKET_ID, then PROD_CODE.
     """
-    content = pl.concat_str(_OF_LINE, separator=",")
     baskets = (
         lines.lazy()
-        .with_columns(content=content)
+        .with_columns(pl.col("BASKET_ID").set_sorted())
         .group_by("BASKET_ID", maintain_order=True)
-        .agg(pl.col(_OF_BASKET).first(), pl.col(_OF_LINE), pl.col("content").str.join(";"))
+        .agg(pl.col(_OF_BASKET).first(), pl.col(_OF_LINE))
         .collect()
     )
-    told = baskets.select(pl.concat_str("STORE_CODE", "SHOP_HOUR", "content", separator="|")).to_series()
     return baskets.with_columns(
         pl.col("SHOP_WEEK").cast(pl.String),
         label=pl.col("BASKET_PRICE_SENSITIVITY").replace_strict(LABEL_OF, default=None, return_dtype=pl.String),
-        fingerprint=pl.Series([fingerprint(text) for text in told.to_list()], dtype=pl.String),
-    ).drop("content", "BASKET_PRICE_SENSITIVITY")
+        fingerprint=_fingerprints(baskets, lines),
+    ).drop("BASKET_PRICE_SENSITIVITY")
 
 
-def fingerprint(content: str) -> str:
+def _fingerprints(baskets: pl.DataFrame, lines: pl.DataFrame) -> pl.Series:
     """128 bits of SHA-256, in hexadecimal: equal for baskets of the same store, hour, products, quantities, spends.
 
-    The public data repeat baskets under new ids and dates; so neither is part of the content.
+    The public data repeat baskets under new ids and dates; so neither is part of the content, which is
+    STORE_CODE|SHOP_HOUR| and, with semicolons between lines, PROD_CODE,QUANTITY,SPEND_PENCE.
     """
-    return hashlib.sha256(content.encode()).hexdigest()[:32]
+    places = baskets.select(pl.format("{}|{}|", "STORE_CODE", "SHOP_HOUR")).to_series().to_list()
+    told = lines.select(pl.format("{},{},{};", *_OF_LINE)).to_series().to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets, text = told.buffers()
+    first_lines = np.concatenate([[0], baskets["PROD_CODE"].list.len().cum_sum().to_numpy()])
+    bounds = np.frombuffer(offsets, np.int64)[first_lines].tolist()
+    content = text.to_pybytes()
+    return pl.Series(
+        [
+            sha256(place.encode() + content[begin : end - 1]).hexdigest()[:32]
+            for place, (begin, end) in zip(places, pairwise(bounds), strict=True)
+        ],
+        dtype=pl.String,
+    )
 
 
 def split_of(owner: str, salt: str) -> str:
     """train, validation or test; owner: CUST_CODE, or the fingerprint of an anonymous basket."""
-    bucket = int.from_bytes(hashlib.sha256((salt + owner).encode()).digest()[:8]) % _BUCKETS
-    return next(split for split, bound in _BOUNDS.items() if bucket < bound)
+    bucket = int.from_bytes(sha256((salt + owner).encode()).digest()[:8]) % len(_SPLIT_OF_BUCKET)
+    return _SPLIT_OF_BUCKET[bucket]
 
 
 def splits(baskets: pl.DataFrame, salt: str) -> pl.Series:

@@ -68,8 +68,8 @@ def read(path: Path) -> Iterator[pl.DataFrame]:
 
     RawFileError names the file and row of the first damage.
     """
-    row = 2
-    for text in ahead(_blocks(path)):
+    empty = True
+    for row, count, text in ahead(_blocks(path)):
         rows = pl.read_csv(
             _FIRST_LINE + text,
             has_header=False,
@@ -78,7 +78,6 @@ def read(path: Path) -> Iterator[pl.DataFrame]:
             truncate_ragged_lines=True,
             null_values="",
         ).slice(1)
-        count = text.count(b"\n")
         odd = pl.col(_EXTRA).is_not_null() | pl.col("STORE_REGION").is_null()
         if rows.height != count or rows.select(odd.any()).item():
             _refuse_ragged(path, text, row)
@@ -86,22 +85,19 @@ def read(path: Path) -> Iterator[pl.DataFrame]:
         if rows["BASKET_ID"].null_count():
             _refuse_mangled(path, text, row, rows.filter(pl.col("BASKET_ID").is_null())["row"].to_list())
         yield rows
-        row += count
-    if row == 2:
+        empty = False
+    if empty:
         raise RawFileError(f"{path.name} has a header and no rows: land the week's file again")
 
 
 def lines_at(path: Path, rows: Collection[int]) -> dict[int, str]:
     """The text of some rows, by number."""
     wanted, found = set(rows), {}
-    row = 2
-    for text in _blocks(path):
-        count = text.count(b"\n")
+    for row, count, text in _blocks(path):
         here = [number for number in wanted if row <= number < row + count]
         if here:
             lines = text.split(b"\n")
             found.update({number: lines[number - row].rstrip(b"\r").decode() for number in here})
-        row += count
     return found
 
 
@@ -110,8 +106,11 @@ def field(line: str, column: str) -> str:
     return next(csv.reader([line]))[list(RAW).index(column)]
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
-    """Whole lines without the header, each block ending with a newline, as UTF-8; no blank lines at the file's end."""
+def _blocks(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """The file in blocks of whole lines: the first one's number, how many there are, their text.
+
+    Without the header and without blank lines at the file's end; each block ends with a newline and is UTF-8.
+    """
     row, rest = 2, b""
     with _open(path) as file:
         _guarded(path, file.readline)
@@ -121,11 +120,12 @@ def _blocks(path: Path) -> Iterator[bytes]:
             text, rest = data[: last + 1], data[last + 1 :]
             if text.strip():
                 _text(path, text, row)
-                yield text
-                row += text.count(b"\n")
+                count = text.count(b"\n")
+                yield row, count, text
+                row += count
     if rest.strip():
         _text(path, rest, row)
-        yield rest + b"\n"
+        yield row, rest.count(b"\n") + 1, rest + b"\n"
 
 
 class _Gzip(io.RawIOBase):

@@ -7,6 +7,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from include import lake
 from include.baskets.schema import LABELS, UNCLASSIFIED
 from include.etl import CODE_VERSION, baskets, files
+from include.etl.ahead import ahead
 from include.etl.columns import GOLD, PRODUCTS
 from include.etl.errors import SilverError
 from include.settings import settings
@@ -30,8 +32,7 @@ def run(base: Path, week: str) -> dict[str, Any]:
         parts = {split: files.Part(_target(folder, lake.gold(split, week)), GOLD) for split in lake.SPLITS}
         counts: dict[str, Counter[str]] = {split: Counter() for split in lake.SPLITS}
         products, rows = pl.DataFrame(schema=dict.fromkeys(PRODUCTS.names, pl.String)), 0
-        for place in range(silver.num_row_groups):
-            lines = pl.DataFrame(silver.read_row_group(place))
+        for lines in ahead(_row_groups(silver)):
             rows += lines.height
             products = pl.concat([products, lines.select(PRODUCTS.names)]).unique()
             grouped = baskets.group(lines)
@@ -62,7 +63,7 @@ def run(base: Path, week: str) -> dict[str, Any]:
     return manifest
 
 
-def _silver(folder: Path, week: str) -> tuple[dict[str, Any], pq.ParquetFile]:
+def _silver(folder: Path, week: str) -> tuple[dict[str, Any], Path]:
     """The quality report and the part that it vouches for."""
     part, report = folder / "part-0.parquet", folder / "_quality.json"
     for path in (part, report):
@@ -77,7 +78,17 @@ def _silver(folder: Path, week: str) -> tuple[dict[str, Any], pq.ParquetFile]:
             f"{part} has SHA-256 {actual}, its quality report says {told}: the file was changed. Run clean for week "
             f"{week} again"
         )
-    return quality, pq.ParquetFile(part)
+    return quality, part
+
+
+def _row_groups(part: Path) -> Iterator[pl.DataFrame]:
+    """The columns that gold needs; every row group holds whole baskets."""
+    wanted = pl.scan_parquet(part).select(*baskets.LINE, *PRODUCTS.names[1:])
+    metadata, start = pq.read_metadata(part), 0
+    for place in range(metadata.num_row_groups):
+        rows = metadata.row_group(place).num_rows
+        yield wanted.slice(start, rows).collect()
+        start += rows
 
 
 def _target(folder: Path, key: str) -> Path:
