@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from include.settings import API_REPOSITORY, JOBS_REPOSITORY
+from include.settings import API_REPOSITORY, JOBS_REPOSITORY, settings
 from local import config, images, ingest, processes, supervisor
 from local.airflow import environment
 from local.airflow.api import Airflow, AirflowError
@@ -98,6 +98,7 @@ def _waiting_for(status: dict[str, dict[str, Any]]) -> list[str]:
 
 def up(world: config.World) -> None:
     """Start what does not run; return when all of it is healthy."""
+    settings()  # a wrong RETAIL_* key is told here in one line, not by a service that dies of it
     started = None
     try:
         if supervisor.running(world.state) is None:

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from include import lake
 from include.settings import API_REPOSITORY, JOBS_REPOSITORY, settings
-from local import config, images
+from local import config, images, supervisor
 from local.airflow import environment
 from local.airflow.api import Airflow, AirflowError
 from local.aws.credentials import session
@@ -319,12 +319,15 @@ def main() -> int:
         [sys.executable, "-m", "local", "status"], cwd=config.ROOT, check=False, capture_output=True
     )
     began = time.monotonic()
+    data = os.environ.get("DATA") or None
     try:
+        if data:
+            weekly_files(data, config.state_dir())  # a wrong folder is told before anything starts
         start()
         world = config.load()
         os.environ |= environment.retail(world)
         demo = Demo(world, Airflow(world), session(world), {"up": round(time.monotonic() - began, 1)})
-        result = life_cycle(demo, os.environ.get("DATA") or None, os.environ.get("APPROVE") == "wait")
+        result = life_cycle(demo, data, os.environ.get("APPROVE") == "wait")
     except KeyboardInterrupt:
         if ran_before.returncode:
             console.print("\ninterrupted: taking down what the demo started")
@@ -332,7 +335,9 @@ def main() -> int:
         return 130
     except (DemoError, IngestError, AirflowError, config.ConfigError) as error:
         console.print("[red]demo stopped:[/]", escape(str(error)))
-        console.print("the world is still up: make status, make down")
+        with contextlib.suppress(config.ConfigError):
+            if supervisor.running(config.state_dir()):
+                console.print("the world is still up: make status, make down")
         return 1
     (world.state / "demo.json").write_text(json.dumps(result, indent=1) + "\n")
     show(result)
