@@ -40,7 +40,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Figures:
-    """lines: in the file; ratio: CPU seconds of the naive read against the ETL's; clean, split, naive: each one's cost."""
+    """lines: in the file; ratio: CPU seconds of the naive read against the ETL's; clean, split, naive: their costs."""
 
     lines: int
     lines_a_second: float
