@@ -20,7 +20,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -74,8 +74,8 @@ class Image:
     """A built image; blobs: config, layer."""
 
     name: str
-    manifest: bytes
-    blobs: tuple[bytes, ...]
+    manifest: bytes = field(repr=False)
+    blobs: tuple[bytes, ...] = field(repr=False)
 
     @property
     def digest(self) -> str:

@@ -40,7 +40,7 @@ def test_dag_explains_itself(dag):
 
 
 def test_dag_limits_its_runs_and_makes_none_for_the_past(dag):
-    assert 1 <= dag.max_active_runs <= 3
+    assert 1 <= dag.max_active_runs <= 4
     assert dag.catchup is False
 
 
