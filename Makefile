@@ -13,15 +13,15 @@ help: ## this list
 # --- environments, one a runtime, from hashed requirements -------------------------------------
 .venv/bootstrap/lock.sha256: requirements/bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
-	@$(PYTHON) -m venv .venv/bootstrap
+	@$(PYTHON) -m venv .venv/bootstrap || { echo "Python's venv module is needed (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@.venv/bootstrap/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@$(PYTHON) -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' $< > $@
 
 .venv/%/lock.sha256: requirements/%.txt | .venv/bootstrap/lock.sha256
 	@echo "installing .venv/$*"
 	@rm -f $@
-	@.venv/bootstrap/bin/uv venv --quiet --clear --python $(PYTHON) .venv/$*
-	@.venv/bootstrap/bin/uv pip install --quiet --compile-bytecode --require-hashes --python .venv/$*/bin/python -r $<
+	@test -x .venv/$*/bin/python || .venv/bootstrap/bin/uv venv --quiet --python $(PYTHON) .venv/$*
+	@.venv/bootstrap/bin/uv pip sync --quiet --compile-bytecode --require-hashes --python .venv/$*/bin/python $<
 	@$(PYTHON) -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' $< > $@
 .PRECIOUS: .venv/%/lock.sha256
 

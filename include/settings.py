@@ -8,7 +8,7 @@ import os
 from functools import lru_cache
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "RETAIL_"
@@ -120,4 +120,8 @@ def settings() -> Settings:
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
     if unknown:
         raise ValueError(f"unknown settings {', '.join(unknown)}: see .env.example for the ones there are")
-    return Settings()
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = (f"{PREFIX}{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
+        raise ValueError(f"wrong settings: {'; '.join(wrong)} (see .env.example)") from error

@@ -109,11 +109,15 @@ def _registry() -> Iterator[dict[str, dict[str, Any]]]:
         fresh.replace(path)
 
 
+def _number(name: str, text: str, highest: int = 65535) -> int:
+    if not text.isdigit() or not 1024 <= int(text) <= highest:
+        raise ConfigError(f"LOCAL_{name.upper()}_PORT={text} in .env: a port from 1024 to {highest} is expected")
+    return int(text)
+
+
 def _pick(name: str, wanted: str | None, default: int, taken: set[int]) -> int:
     if wanted:
-        if not wanted.isdigit() or not 1024 <= int(wanted) < 65536:
-            raise ConfigError(f"LOCAL_{name.upper()}_PORT={wanted} in .env: a port from 1024 to 65535 is expected")
-        return int(wanted)
+        return _number(name, wanted)
     if default not in taken and free(default):
         return default
     while (port := any_free_port()) in taken:
@@ -121,14 +125,20 @@ def _pick(name: str, wanted: str | None, default: int, taken: set[int]) -> int:
     return port
 
 
-def _kube_ports(wanted: str | None, block: int, taken: set[int]) -> int:
-    """Each block begins its search elsewhere: worlds that do not know of each other (two users) rarely meet."""
-    first = int(wanted) if wanted else DEFAULT_KUBE_PORT + CLUSTER_PORTS * block
-    for base in range(first, 60000, CLUSTER_PORTS):
+def _kube_ports(wanted: str | None, known: int | None, block: int, taken: set[int]) -> int:
+    """The first of CLUSTER_PORTS ports in a row: as .env says, as before, or the first that are free.
+
+    Each block begins its search elsewhere: worlds that do not know of each other (two users) rarely meet.
+    """
+    if wanted:
+        return _number("kube", wanted, highest=65536 - CLUSTER_PORTS)
+    if known:
+        return known
+    for base in range(DEFAULT_KUBE_PORT + CLUSTER_PORTS * block, 60000, CLUSTER_PORTS):
         ports = range(base, base + CLUSTER_PORTS)
         if taken.isdisjoint(ports) and all(free(port) for port in ports):
             return base
-    raise ConfigError(f"no {CLUSTER_PORTS} free ports in a row above {first} for a control plane")
+    raise ConfigError(f"no {CLUSTER_PORTS} free ports in a row for a control plane: name the first in LOCAL_KUBE_PORT")
 
 
 def _block(state: str, taken: set[int]) -> int:
@@ -140,8 +150,12 @@ def _block(state: str, taken: set[int]) -> int:
 
 
 def local_env() -> dict[str, str]:
-    """`.env` of the checkout under the process's own environment."""
-    return read_env(ROOT / ".env") | dict(os.environ)
+    """`.env` of the checkout under the process's own environment. ConfigError names a LOCAL_* key that there is not."""
+    env = read_env(ROOT / ".env")
+    known = {"LOCAL_STATE", "LOCAL_KUBE_PORT", *(f"LOCAL_{name.upper()}_PORT" for name in DEFAULT_PORTS)}
+    if unknown := sorted(key for key in env if key.startswith("LOCAL_") and key not in known):
+        raise ConfigError(f"{ROOT / '.env'}: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    return env | dict(os.environ)
 
 
 def state_dir() -> Path:
@@ -164,11 +178,7 @@ def load(state: Path | None = None) -> World:
             numbers[name] = known[name] if name in known and not wanted else _pick(name, wanted, default, taken)
             taken.add(numbers[name])
         numbers["block"] = known["block"] if "block" in known else _block(str(state), {w["block"] for w in others})
-        wanted = env.get("LOCAL_KUBE_PORT")
-        if "kube" in known and not wanted:
-            numbers["kube"] = known["kube"]
-        else:
-            numbers["kube"] = _kube_ports(wanted, numbers["block"], taken)
+        numbers["kube"] = _kube_ports(env.get("LOCAL_KUBE_PORT"), known.get("kube"), numbers["block"], taken)
         worlds[str(state)] = numbers
     return World(state=state, **numbers)
 
