@@ -9,7 +9,6 @@ DIR/output/failure, and the exit code is 1.
 
 import argparse
 import json
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from include import lake
 from include.etl import clean, split
 from include.etl.errors import EtlError
+from include.job import base_folder, fail
 
 JOBS = {"clean": clean.run, "split": split.run}
 
@@ -25,8 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m include.etl", description="Build a shop week.")
     parser.add_argument("job", choices=JOBS)
     parser.add_argument("--shop-week", required=True, metavar="YYYYWW")
-    default = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
-    parser.add_argument("--base", type=Path, default=default, help="SageMaker's base folder (default: %(default)s)")
+    parser.add_argument("--base", type=Path, default=base_folder(), help="SageMaker's folder (default: %(default)s)")
     options = parser.parse_args(arguments)
     job, week = options.job, options.shop_week
     try:
@@ -36,19 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         report = JOBS[job](options.base, week)
     except EtlError as error:
-        return _fail(options.base, f"{job} {week}: {error}")
+        return fail(options.base, f"{job} {week}: {error}")
     except Exception as error:
         traceback.print_exc()
-        return _fail(options.base, f"{job} {week} broke: {type(error).__name__}: {error}")
+        return fail(options.base, f"{job} {week} broke: {type(error).__name__}: {error}")
     print(json.dumps(report, indent=1), flush=True)
     return 0
-
-
-def _fail(base: Path, reason: str) -> int:
-    print(reason, file=sys.stderr, flush=True)
-    (base / "output").mkdir(parents=True, exist_ok=True)
-    (base / "output" / "failure").write_text(reason + "\n")
-    return 1
 
 
 if __name__ == "__main__":

@@ -11,16 +11,16 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 import boto3
-import botocore.session
-from botocore.credentials import RefreshableCredentials
 from ministack import app
 from ministack.core import iam_evaluator
 from ministack.services import iam, sts
 
+from local import renewing
 from local.aws import pins  # noqa: F401  asserts the private names used below
+from local.renewing import Credentials
 
 PATH: Final = "/_world/credentials"
 LIFE_SECONDS: Final = 3600
@@ -30,15 +30,6 @@ _holders: dict[str, tuple[str, str, str]] = {}  # secret: role ARN, service, ses
 
 class NotTrusted(Exception):
     """The role does not exist or its trust policy does not name the service."""
-
-
-class Credentials(TypedDict):
-    """As the container credentials endpoint answers; Expiration: 2026-01-02T03:04:05Z."""
-
-    AccessKeyId: str
-    SecretAccessKey: str
-    Token: str
-    Expiration: str
 
 
 def _trusts(statement: dict[str, Any], service: str) -> bool:
@@ -82,19 +73,7 @@ def assume(role_arn: str, service: str, name: str) -> Credentials:
 
 def session(role_arn: str, service: str, name: str, region: str) -> boto3.Session:
     """A boto3 session of the role that renews its credentials; NotTrusted as `assume`."""
-
-    def fetch() -> dict[str, str]:
-        found = assume(role_arn, service, name)
-        return {
-            "access_key": found["AccessKeyId"],
-            "secret_key": found["SecretAccessKey"],
-            "token": found["Token"],
-            "expiry_time": found["Expiration"],
-        }
-
-    core: Any = botocore.session.Session()
-    core._credentials = RefreshableCredentials.create_from_metadata(fetch(), fetch, "assume-role")
-    return boto3.Session(botocore_session=core, region_name=region)
+    return renewing.session(lambda: assume(role_arn, service, name), region, "assume-role")
 
 
 def holder(role_arn: str, service: str, name: str) -> str:

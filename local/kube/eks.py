@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import botocore.session
-from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import images
+from local import images, renewing
 from local.images import Recipe
 from local.kube.api import Api, Object
 from local.kube.errors import ApiError, CannotStart
@@ -48,20 +46,12 @@ class Surroundings:
 def role_session(endpoint: str, region: str, secret: str) -> boto3.Session:
     """A session that fetches and renews its credentials from the embedded AWS, as on EC2 from IMDS."""
 
-    def fetch() -> dict[str, str]:
+    def fetch() -> renewing.Credentials:
         request = urllib.request.Request(endpoint + CREDENTIALS_PATH, headers={"Authorization": secret})
         with urllib.request.urlopen(request, timeout=10) as reply:
-            found = json.loads(reply.read())
-        return {
-            "access_key": found["AccessKeyId"],
-            "secret_key": found["SecretAccessKey"],
-            "token": found["Token"],
-            "expiry_time": found["Expiration"],
-        }
+            return json.loads(reply.read())
 
-    core: Any = botocore.session.Session()
-    core._credentials = RefreshableCredentials.create_from_metadata(fetch(), fetch, "node-role")
-    return boto3.Session(botocore_session=core, region_name=region)
+    return renewing.session(fetch, region, "node-role")
 
 
 def inject_role(spec: Object, annotations: Mapping[str, str], region: str) -> None:
