@@ -73,9 +73,12 @@ def start(core, name, image, **spec):
 
 
 def shipped(service, name):
-    """The lines of a pod's log that CloudWatch has, with what it knows about them."""
+    """The lines of a pod's log that CloudWatch has, with what it knows about them; the first ones make the group."""
     logs = service.client("logs")
-    streams = logs.describe_log_streams(logGroupName=GROUP)["logStreams"]
+    try:
+        streams = logs.describe_log_streams(logGroupName=GROUP)["logStreams"]
+    except logs.exceptions.ResourceNotFoundException:
+        return []
     names = [
         stream["logStreamName"]
         for stream in streams
