@@ -4,6 +4,7 @@ Keys are relative to the bucket (or to a local folder of the same shape). A week
 fiscal week.
 """
 
+import datetime as dt
 import re
 from typing import Final
 
@@ -68,6 +69,15 @@ def release_model(release: str) -> str:
 
 def deployment(release: str) -> str:
     return f"logs/deployments/{release}.json"
+
+
+SCALED_DOWN: Final = "logs/environment/scaled-down.json"
+"""What scale_up has to restore; it is there while the environment is scaled down, or on its way."""
+
+
+def cost(day: dt.date) -> str:
+    """Hours off and money saved on a local day."""
+    return f"logs/cost/{day:%Y-%m-%d}.json"
 
 
 def staging(job: str) -> str:

@@ -26,6 +26,10 @@ API_SERVICE_ACCOUNT = "retail-api-sa"
 API_REPOSITORY = "mlops/retail-api"
 JOBS_REPOSITORY = "mlops/retail-jobs"
 
+_TIME = r"^([01]\d|2[0-3]):[0-5]\d$"
+_DAY = "(mon|tue|wed|thu|fri|sat|sun)"
+_WEEKDAYS = rf"^{_DAY}(-{_DAY})?(,{_DAY}(-{_DAY})?)*$"
+
 
 def _only_our_region(region: str) -> str:
     if region != REGION:
@@ -70,6 +74,12 @@ class Settings(BaseSettings):
         30, ge=1, le=120, description="how often a waiting task asks AWS; the embedded world uses 1"
     )
 
+    # --- cost schedule, in TIMEZONE ---
+    scale_down_at: str = Field("22:00", pattern=_TIME, description="when the environment goes down")
+    scale_down_days: str = Field("mon-sun", pattern=_WEEKDAYS, description="weekdays on which it does")
+    scale_up_at: str = Field("07:00", pattern=_TIME, description="when it comes back")
+    scale_up_days: str = Field("mon-fri", pattern=_WEEKDAYS, description="weekdays on which it does")
+
     # --- cluster ---
     kubernetes_version: str = Field("1.36", pattern=r"^1\.\d\d$")
     node_instance_types: str = "t3.medium"
@@ -85,6 +95,12 @@ class Settings(BaseSettings):
     def _no_open_cluster(self) -> Self:
         if "0.0.0.0/0" in self.cluster_cidrs:
             raise ValueError("RETAIL_CLUSTER_CIDRS opens the cluster's API to the world: name your own addresses")
+        return self
+
+    @model_validator(mode="after")
+    def _two_moments(self) -> Self:
+        if self.scale_down_at == self.scale_up_at:
+            raise ValueError("RETAIL_SCALE_DOWN_AT and RETAIL_SCALE_UP_AT name the same time: which of them shall win?")
         return self
 
     @property
