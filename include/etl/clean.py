@@ -97,7 +97,7 @@ def _sort_out(path: Path, week: str, runs: Runs, rejected: Rejected) -> int:
     """Rows that fulfil the row rules go to runs, the others to rejected; how many there are."""
     row_rules = rules.of_rows(week)
     count = 0
-    for rows in ahead(read.read(path)):
+    for rows in ahead(read.read(path, runs.text_types)):
         count += rows.height
         broken = rules.broken(rows, row_rules)
         if broken.height:

@@ -41,8 +41,9 @@ class Part:
 
     def add(self, frame: pl.DataFrame) -> None:
         """frame: the schema's columns in any order; one row group."""
+        table = pa.table([_arrow(frame[field.name], field.type) for field in self._schema], self._schema)
         self._wait()
-        self._writing = self._pool.submit(self._write, frame)
+        self._writing = self._pool.submit(self._writer.write_table, table, max(1, table.num_rows))
 
     def close(self) -> None:
         """Only then is the file whole; an error of any write is raised by the next call."""
@@ -53,10 +54,6 @@ class Part:
     def _wait(self) -> None:
         if self._writing:
             self._writing.result()
-
-    def _write(self, frame: pl.DataFrame) -> None:
-        table = pa.table([_arrow(frame[field.name], field.type) for field in self._schema], self._schema)
-        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
 
 
 def _arrow(column: pl.Series, kind: pa.DataType) -> pa.Array:

@@ -5,23 +5,22 @@ that means is for the rules to say.
 """
 
 import csv
-import io
 import re
-import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from gzip import BadGzipFile
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import polars as pl
+from isal import igzip
+from isal.igzip_lib import IsalError
 
 from include.etl.ahead import ahead
 from include.etl.columns import HEADERS, RAW
 from include.etl.errors import RawFileError
 
 BLOCK_BYTES: Final = 12 << 20
-_PACKED_BYTES: Final = 1 << 18
-_UNPACKED_BYTES: Final = 1 << 20
 _BOM: Final = b"\xef\xbb\xbf"
 _EXTRA: Final = "a field too many"
 _FIRST_LINE: Final = b"," * len(RAW) + b"\n"
@@ -47,7 +46,8 @@ def header_variant(path: Path) -> str:
         line = _guarded(path, lambda: file.readline(1 << 16)).removeprefix(_BOM)
     if not line.strip():
         raise RawFileError(f"{path.name} is empty: land the week's file again")
-    names = tuple(_text(path, line, 1).rstrip("\r\n").replace('"', "").split(","))
+    _check_text(path, line, 1)
+    names = tuple(line.decode().rstrip("\r\n").replace('"', "").split(","))
     for variant, expected in HEADERS.items():
         if names == expected:
             return variant
@@ -63,27 +63,29 @@ def header_variant(path: Path) -> str:
     )
 
 
-def read(path: Path) -> Iterator[pl.DataFrame]:
-    """The file's rows, some 90,000 at a time: the columns of RAW and `row` (Int64).
+def read(path: Path, text_types: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+    """The file's rows, some 90,000 at a time: the columns of RAW, text as text_types say, and `row` (Int64).
 
     RawFileError names the file and row of the first damage.
     """
+    schema = RAW | dict(text_types) | {_EXTRA: pl.String}
     empty = True
-    for row, count, text in ahead(_blocks(path)):
+    for row, count, text in ahead(_blocks(path, _FIRST_LINE)):
         rows = pl.read_csv(
-            _FIRST_LINE + text,
+            text,
             has_header=False,
-            schema=RAW | {_EXTRA: pl.String},
+            schema=schema,
             ignore_errors=True,
             truncate_ragged_lines=True,
             null_values="",
         ).slice(1)
         odd = pl.col(_EXTRA).is_not_null() | pl.col("STORE_REGION").is_null()
         if rows.height != count or rows.select(odd.any()).item():
-            _refuse_ragged(path, text, row)
+            _refuse_ragged(path, text.removeprefix(_FIRST_LINE), row)
         rows = rows.drop(_EXTRA).with_columns(row=pl.int_range(row, row + count, dtype=pl.Int64))
         if rows["BASKET_ID"].null_count():
-            _refuse_mangled(path, text, row, rows.filter(pl.col("BASKET_ID").is_null())["row"].to_list())
+            lost = rows.filter(pl.col("BASKET_ID").is_null())["row"].to_list()
+            _refuse_mangled(path, text.removeprefix(_FIRST_LINE), row, lost)
         yield rows
         empty = False
     if empty:
@@ -106,79 +108,62 @@ def field(line: str, column: str) -> str:
     return next(csv.reader([line]))[list(RAW).index(column)]
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, int, bytes]]:
+def _blocks(path: Path, before: bytes = b"") -> Iterator[tuple[int, int, bytes]]:
     """The file in blocks of whole lines: the first one's number, how many there are, their text.
 
     Without the header and without blank lines at the file's end; each block ends with a newline and is UTF-8.
+    before: a line to begin every block with; it is not counted.
     """
     row, rest = 2, b""
     with _open(path) as file:
         _guarded(path, file.readline)
         while data := _guarded(path, lambda: file.read(BLOCK_BYTES)):
-            data = rest + data
-            last = data.find(b"\n", len(data.rstrip(b"\r\n"))) if data.endswith(b"\n") else data.rfind(b"\n")
-            text, rest = data[: last + 1], data[last + 1 :]
-            if text.strip():
-                _text(path, text, row)
-                count = text.count(b"\n")
+            end = _last_newline(data) + 1
+            blank = data.isspace() and not rest.strip()
+            text = b"".join((before, rest, memoryview(data)[:end]))
+            rest = data[end:] if end else rest + data
+            if end and not blank:
+                count = _checked(path, text, row, before)
                 yield row, count, text
                 row += count
     if rest.strip():
-        _text(path, rest, row)
-        yield row, rest.count(b"\n") + 1, rest + b"\n"
+        text = before + rest + b"\n"
+        yield row, _checked(path, text, row, before), text
 
 
-class _Gzip(io.RawIOBase):
-    """What a gzip file unpacks to, of one member or several; gzip.GzipFile takes twice the time.
+def _last_newline(data: bytes) -> int:
+    """Where the last line that is not blank ends; -1 when no line ends."""
+    end = len(data)
+    while end and data[end - 1] in b"\r\n":
+        end -= 1
+    found = data.find(b"\n", end)
+    return found if found >= 0 else data.rfind(b"\n")
 
-    zlib holds the checksums against the content.
-    """
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self._member = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        self._packed = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while True:
-            self._packed = self._packed or self._file.read(_PACKED_BYTES)
-            if not self._packed and (self._member.eof or not self._file.tell()):
-                return 0
-            if not self._packed:
-                raise EOFError("it ends before its end-of-stream marker")
-            if self._member.eof:
-                self._member = zlib.decompressobj(zlib.MAX_WBITS | 16)
-            data = self._member.decompress(self._packed, len(buffer))
-            self._packed = self._member.unconsumed_tail or self._member.unused_data
-            if data:
-                buffer[: len(data)] = data
-                return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+def _checked(path: Path, text: bytes, row: int, before: bytes) -> int:
+    """How many lines a block has, all of them UTF-8."""
+    own = before.count(b"\n")
+    _check_text(path, text, row - own)
+    return text.count(b"\n") - own
 
 
 def _open(path: Path) -> IO[bytes]:
-    return io.BufferedReader(_Gzip(path), _UNPACKED_BYTES) if path.suffix == ".gz" else path.open("rb")
+    return igzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
 def _guarded(path: Path, reading):
     try:
         return reading()
-    except (EOFError, zlib.error) as error:
+    except (EOFError, BadGzipFile, IsalError) as error:  # type: ignore[misc]  # its stub takes the class for an instance
         raise RawFileError(f"{path.name} is truncated or damaged ({error}): land the week's file again") from error
 
 
-def _text(path: Path, data: bytes, row: int) -> str:
-    """Decoded; RawFileError names the row of the first byte that is not UTF-8."""
+def _check_text(path: Path, data: bytes, row: int) -> None:
+    """RawFileError names the row of the first byte that is not UTF-8; row: number of the first line."""
     if data.isascii():
-        return "" if row > 1 else data.decode()
+        return
     try:
-        return data.decode()
+        data.decode()
     except UnicodeDecodeError as error:
         at = row + data.count(b"\n", 0, error.start)
         raise RawFileError(

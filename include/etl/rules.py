@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
+import polars.selectors as cs
 
 from include.baskets.schema import LABEL_OF, MAX_QUANTITY, MAX_SPEND, STORE_FORMATS
 from include.etl.columns import BASKET, PRODUCTS
@@ -18,7 +19,7 @@ _PENCE: Final = pl.col("SPEND") * 100
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """column: what is shown of a row that breaks the rule; holds: null counts as broken."""
+    """column: what is shown of a row that breaks the rule; holds: of that column alone, null counts as broken."""
 
     column: str
     text: str
@@ -73,13 +74,26 @@ def pence() -> pl.Expr:
 
 
 def broken(rows: pl.DataFrame, rules: tuple[Rule, ...]) -> pl.DataFrame:
-    """Rows that break one of the rules: `row`, `BASKET_ID`, `rule` (position of the first broken one)."""
+    """Rows that break one of the rules: `row`, `BASKET_ID`, `rule` (position of the first broken one).
+
+    Text may be categorical.
+    """
+    if all(_all_hold(rows, rule) for rule in rules):
+        return rows.clear().select("row", "BASKET_ID", rule=pl.lit(None, pl.Int32))
     holds = [rule.holds.fill_null(False) for rule in rules if rule.holds is not None]
-    verdict = rows.select("row", "BASKET_ID", fine=pl.all_horizontal(holds))
-    if verdict["fine"].all():
-        return verdict.clear().select("row", "BASKET_ID", rule=pl.lit(None, pl.Int32))
     first = pl.coalesce(pl.when(~hold).then(pl.lit(place, pl.Int32)) for place, hold in enumerate(holds))
-    return rows.select("row", "BASKET_ID", rule=first).filter(pl.col("rule").is_not_null())
+    texts = rows.with_columns(cs.categorical().cast(pl.String))
+    return texts.select("row", "BASKET_ID", rule=first).filter(pl.col("rule").is_not_null())
+
+
+def _all_hold(rows: pl.DataFrame, rule: Rule) -> bool:
+    """Whether no row breaks a rule; of a categorical column each value is looked at once."""
+    if rule.holds is None:
+        return True
+    column = rows[rule.column]
+    if isinstance(column.dtype, pl.Categorical):
+        column = column.to_physical().unique().cat.to(column.dtype).cast(pl.String)
+    return bool(column.to_frame().select(rule.holds.all(ignore_nulls=False)).item())
 
 
 def broken_in_baskets(rows: pl.DataFrame) -> list[tuple[Rule, pl.DataFrame]]:

@@ -4,56 +4,72 @@ import shutil
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import polars as pl
 import polars.selectors as cs
 import pyarrow as pa
 
 from include.etl.ahead import ahead
+from include.etl.columns import RAW
 
 ORDER: Final = ("BASKET_ID", "PROD_CODE", "row")
-BATCH_ROWS: Final = 2048
-RANGE_ROWS: Final = 131_072
+BATCH_ROWS: Final = 4096
+RANGE_ROWS: Final = 262_144
 
 
 @dataclass(frozen=True)
 class _Run:
-    """first, last: BASKET_ID at both ends of each record batch of the file."""
+    """A file of record batches, in order of BASKET_ID; first: the first BASKET_ID of each."""
 
     path: Path
     first: list[int]
-    last: list[int]
+
+    def between(self, low: int, high: int) -> list[pa.RecordBatch]:
+        """The rows of the baskets from low up to but without high; mapped, not read."""
+        begin, end = max(0, bisect_left(self.first, low) - 1), bisect_left(self.first, high)
+        with pa.memory_map(str(self.path)) as source:
+            reader = pa.ipc.open_file(source)
+            return [_cut(reader.get_batch(place), low, high) for place in range(begin, end)]
+
+
+def _cut(batch: pa.RecordBatch, low: int, high: int) -> pa.RecordBatch:
+    begin, end = np.searchsorted(batch["BASKET_ID"].to_numpy(), (low, high)).tolist()
+    return batch.slice(begin, end - begin)
 
 
 class Runs:
-    """Rows on disk, below a folder of their own. Text is coded there: a number of four bytes for every value."""
+    """Rows on disk, below a folder of their own. Text is coded there: a number of four bytes for every value.
+
+    text_types: what the columns of text must come as; each has codes of its own, so that sorting and writing look at
+    no other column's values.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
+        texts = [name for name, kind in RAW.items() if kind == pl.String]
+        self.text_types = {name: pl.Categorical(pl.Categories.random()) for name in texts}
         self._folder = folder
         self._runs: list[_Run] = []
         self._rows = 0
-        self._text = pl.Categorical(pl.Categories.random())
-        self._coded: list[str] = []
         self._codes = pl.DataFrame()
         """No rows, but polars forgets the codes when no frame has them."""
 
     def add(self, rows: pl.DataFrame) -> None:
         """Keeps rows, in any order."""
-        rows = rows.with_columns(cs.string().cast(self._text)).sort("BASKET_ID")
-        if not self._runs:
-            self._codes = rows.clear()
-            self._coded = rows.select(cs.categorical()).columns
+        if not rows.height:
+            return
+        rows = rows.sort("BASKET_ID").rechunk()
+        self._codes = self._codes if self._runs else rows.clear()
         table = rows.with_columns(cs.categorical().to_physical()).to_arrow()
         path = self._folder / f"{len(self._runs)}.arrow"
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=BATCH_ROWS)
-        keys = table["BASKET_ID"].to_numpy()
-        ends = [min(start + BATCH_ROWS, len(keys)) - 1 for start in range(0, len(keys), BATCH_ROWS)]
-        self._runs.append(_Run(path, keys[::BATCH_ROWS].tolist(), keys[ends].tolist()))
-        self._rows += len(keys)
+        self._runs.append(_Run(path, rows["BASKET_ID"].gather_every(BATCH_ROWS).to_list()))
+        self._rows += rows.height
 
     def remove(self) -> None:
         shutil.rmtree(self._folder)
@@ -63,30 +79,17 @@ class Runs:
         return ahead(self._ranges())
 
     def _ranges(self) -> Iterator[pl.DataFrame]:
-        bounds = self._bounds()
-        for low, high in zip([None, *bounds], [*bounds, None], strict=True):
-            batches = [batch for run in self._runs for batch in _between(run, low, high)]
-            rows = pl.DataFrame(pa.Table.from_batches(batches))
-            if low is not None:
-                rows = rows.filter(pl.col("BASKET_ID") >= low)
-            if high is not None:
-                rows = rows.filter(pl.col("BASKET_ID") < high)
+        decoded = [pl.col(name).cat.to(kind) for name, kind in self.text_types.items()]
+        for low, high in pairwise(self._bounds()):
+            batches = [batch for run in self._runs for batch in run.between(low, high)]
+            rows = pl.DataFrame(pa.Table.from_batches(batches)).with_columns(decoded).sort(ORDER)
+            del batches  # unmaps the files while the rows are worked on
             if rows.height:
-                yield rows.with_columns(pl.col(self._coded).cat.to(self._text)).sort(ORDER)
+                yield rows
 
     def _bounds(self) -> list[int]:
-        """Where ranges begin: quantiles of the batches' first keys, each of which stands for as many rows."""
+        """Where ranges begin and end: quantiles of the batches' first keys, each of which stands for as many rows."""
         keys = sorted(key for run in self._runs for key in run.first)
         count = self._rows // RANGE_ROWS
-        return sorted({keys[place * len(keys) // (count + 1)] for place in range(1, count + 1)})
-
-
-def _between(run: _Run, low: int | None, high: int | None) -> list[pa.RecordBatch]:
-    """The batches of a run that hold a basket from low up to but without high."""
-    begin = 0 if low is None else bisect_left(run.last, low)
-    end = len(run.first) if high is None else bisect_left(run.first, high)
-    if begin >= end:
-        return []
-    with pa.OSFile(str(run.path)) as source:
-        reader = pa.ipc.open_file(source)
-        return [reader.get_batch(place) for place in range(begin, end)]
+        inner = {keys[place * len(keys) // (count + 1)] for place in range(1, count + 1)}
+        return [np.iinfo(np.int64).min, *sorted(inner), np.iinfo(np.int64).max]

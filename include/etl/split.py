@@ -31,14 +31,11 @@ def run(base: Path, week: str) -> dict[str, Any]:
     with files.all_or_nothing(output, base / "processing", last="_manifest") as folder:
         parts = {split: files.Part(_target(folder, lake.gold(split, week)), GOLD) for split in lake.SPLITS}
         counts: dict[str, Counter[str]] = {split: Counter() for split in lake.SPLITS}
-        products, rows = pl.DataFrame(schema=dict.fromkeys(PRODUCTS.names, pl.String)), 0
-        for lines in ahead(_row_groups(silver)):
-            rows += lines.height
-            products = pl.concat([products, lines.select(PRODUCTS.names)]).unique()
-            grouped = baskets.group(lines)
-            split_of = baskets.splits(grouped, settings().split_salt)
+        products = pl.DataFrame(schema=dict.fromkeys(PRODUCTS.names, pl.String))
+        for grouped, sold in ahead(_grouped(ahead(_row_groups(silver)))):
+            products = pl.concat([products, sold]).unique()
             for split in lake.SPLITS:
-                chosen = grouped.filter(split_of == split)
+                chosen = grouped.filter(pl.col("split") == split)
                 counts[split].update(chosen["label"].fill_null(UNCLASSIFIED).to_list())
                 parts[split].add(chosen)
         for part in parts.values():
@@ -53,7 +50,7 @@ def run(base: Path, week: str) -> dict[str, Any]:
             "split_salt": settings().split_salt,
             "inputs": quality["inputs"] | quality["outputs"],
             "outputs": {key: files.sha256(_target(folder, key)) for key in keys},
-            "rows": rows,
+            "rows": pq.read_metadata(silver).num_rows,
             "baskets": sum(count.total() for count in counts.values()),
             "counts": {
                 split: {label: count[label] for label in (*LABELS, UNCLASSIFIED)} for split, count in counts.items()
@@ -81,14 +78,22 @@ def _silver(folder: Path, week: str) -> tuple[dict[str, Any], Path]:
     return quality, part
 
 
-def _row_groups(part: Path) -> Iterator[pl.DataFrame]:
-    """The columns that gold needs; every row group holds whole baskets."""
+def _row_groups(part: Path) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Lines with the columns that baskets need, and their distinct products; every row group holds whole baskets."""
     wanted = pl.scan_parquet(part).select(*baskets.LINE, *PRODUCTS.names[1:])
     metadata, start = pq.read_metadata(part), 0
     for place in range(metadata.num_row_groups):
         rows = metadata.row_group(place).num_rows
-        yield wanted.slice(start, rows).collect()
+        lines = wanted.slice(start, rows).collect()
+        yield lines.select(baskets.LINE), lines.select(PRODUCTS.names).unique()
         start += rows
+
+
+def _grouped(groups: Iterator[tuple[pl.DataFrame, pl.DataFrame]]) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Baskets with their `split`, and the distinct products of their lines."""
+    for lines, products in groups:
+        grouped = baskets.group(lines)
+        yield grouped.with_columns(split=baskets.splits(grouped, settings().split_salt)), products
 
 
 def _target(folder: Path, key: str) -> Path:
