@@ -28,6 +28,10 @@ help: ## this list
 .PHONY: install
 install: $(ENVS:%=.venv/%/lock.sha256) ## every environment (.venv/*)
 
+.PHONY: kube
+kube: install ## the programs of Kubernetes: those of KUBE_ASSETS, of the cache, or built now (some minutes, once)
+	@$(PY) -m local.kube.assets
+
 .PHONY: lock
 lock: .venv/bootstrap/lock.sha256 ## resolve requirements/*.in into hashed requirements/*.txt
 	@cd requirements && for name in bootstrap jobs api local-aws dev airflow ui; do \
@@ -61,15 +65,15 @@ clean: ## stop and remove the state; environments stay (rm -rf .venv removes the
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui
 AIRFLOW_TESTS := tests/dags tests/plugins
 .PHONY: test test-unit test-faults test-ui check lint manifests bench
-test: install ## every test that needs no browser and no Docker, with one end-to-end run
+test: kube ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "not faults"
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "not faults"
 test-unit: install ## the fast part: no embedded world
 	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "not integration and not faults"
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "not integration and not faults"
-test-faults: install ## the fault tables, against a running embedded world of their own
+test-faults: kube ## the fault tables, against a running embedded world of their own
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m faults
-test-ui: .venv/ui/lock.sha256 ## Airflow and the API in a real browser, on the world of a finished demo
+test-ui: kube .venv/ui/lock.sha256 ## Airflow and the API in a real browser, on the world of a finished demo
 	@.venv/ui/bin/pytest tests/ui
 check: install ## lint, format, types, import rules, manifests, templates
 	@.venv/dev/bin/ruff check .

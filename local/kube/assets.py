@@ -154,3 +154,10 @@ def _go_version(program: str) -> tuple[int, ...]:
     done = subprocess.run([program, "env", "GOVERSION"], capture_output=True, text=True, check=False)
     match = re.match(r"go(\d+)\.(\d+)\.?(\d*)", done.stdout)
     return tuple(int(part or 0) for part in match.groups()) if match else (0,)
+
+
+if __name__ == "__main__":
+    try:
+        print(f"Kubernetes {VERSION}: {ensure()}")
+    except AssetsError as error:
+        sys.exit(str(error))

@@ -41,8 +41,12 @@ class Commands:
         return subprocess.Popen([PYTHON, "-m", "local", *args], cwd=config.ROOT, env=self.env, **pipes)
 
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*args)
-        out, err = process.communicate(timeout=240)
+        with self.start(*args) as process:
+            try:
+                out, err = process.communicate(timeout=240)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         return subprocess.CompletedProcess(args, process.returncode, out, err)
 
     def ok(self, *args: str) -> str:
@@ -83,10 +87,12 @@ def down() -> Iterator[Commands]:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Commands]:
     commands = Commands(new_state())
-    commands.ok("up")
-    yield commands
-    commands.run("clean")
-    shutil.rmtree(commands.state, ignore_errors=True)
+    try:
+        commands.ok("up")
+        yield commands
+    finally:
+        commands.run("clean")
+        shutil.rmtree(commands.state, ignore_errors=True)
 
 
 @pytest.fixture
