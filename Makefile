@@ -64,7 +64,7 @@ clean: ## stop and remove the state; environments stay (rm -rf .venv removes the
 # --- tests and checks --------------------------------------------------------------------------
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults test-ui check lint manifests bench
+.PHONY: test test-unit test-faults test-ui check lint manifests costs bench
 test: kube ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "not faults"
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "not faults"
@@ -85,5 +85,7 @@ check: install ## lint, format, types, import rules, manifests, templates
 	@$(PY) k8s/render.py --check
 manifests: install ## render k8s/rendered from the overlays
 	@$(PY) k8s/render.py
+costs: install ## write docs/costs.md: what a month costs, by resource
+	@.venv/dev/bin/python docs/costs.py
 bench: install ## measure the ETL against its stored baseline
 	@.venv/jobs/bin/python benchmarks/etl.py
