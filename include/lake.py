@@ -67,6 +67,12 @@ def release_model(release: str) -> str:
     return f"artifacts/releases/{release}/model.tar.gz"
 
 
+SMOKE: Final = "artifacts/releases/.smoke"
+"""What the smoke Job of provision reads with the API's role."""
+SMOKE_DENIED: Final = "tmp/.smoke"
+"""What it must not be able to read."""
+
+
 def deployment(release: str) -> str:
     return f"logs/deployments/{release}.json"
 

@@ -98,15 +98,22 @@ def patched(manifests: list[dict[str, Any]], release: Release) -> list[dict[str,
     wanted = ("Deployment", API_NAME), ("ServiceAccount", API_SERVICE_ACCOUNT)
     if missing := [f"{kind} {name}" for kind, name in wanted if (kind, name) not in find]:
         raise RetailError(f"k8s/rendered/{settings().overlay}.yaml has no {', '.join(missing)}")
-    deployment, account = (find[key] for key in wanted)
-    account["metadata"].setdefault("annotations", {})["eks.amazonaws.com/role-arn"] = settings().role("api")
+    deployment = find[wanted[0]]
+    service_account(result)
     template = deployment["spec"]["template"]
     for metadata in (deployment["metadata"], template["metadata"]):
         metadata.setdefault("annotations", {}).update(release.annotations())
-    _tell(template["spec"]["containers"][0], release.image, release.environment())
+    tell(template["spec"]["containers"][0], release.image, release.environment())
     if public := find.get(("Service", PUBLIC_SERVICE)):
         public["spec"]["ports"][0]["port"] = settings().endpoint_port
     return result
+
+
+def service_account(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    """The API's service account, found among the manifests and told its role in place."""
+    account = next(item for item in manifests if item["kind"] == "ServiceAccount")
+    account["metadata"].setdefault("annotations", {})["eks.amazonaws.com/role-arn"] = settings().role("api")
+    return account
 
 
 def patched_job(manifest: dict[str, Any], release: Release) -> dict[str, Any]:
@@ -120,11 +127,12 @@ def patched_job(manifest: dict[str, Any], release: Release) -> dict[str, Any]:
         "VERIFY_MODEL_VERSION": str(release.version),
         "AWS_REGION": settings().region,
     }
-    _tell(result["spec"]["template"]["spec"]["containers"][0], release.image, told)
+    tell(result["spec"]["template"]["spec"]["containers"][0], release.image, told)
     return result
 
 
-def _tell(container: dict[str, Any], image: str, told: dict[str, str]) -> None:
+def tell(container: dict[str, Any], image: str, told: dict[str, str]) -> None:
+    """Sets a container's image and environment variables, in place; its other variables stay."""
     container["image"] = image
     kept = [variable for variable in container.get("env", []) if variable["name"] not in told]
     container["env"] = [{"name": name, "value": value} for name, value in told.items()] + kept

@@ -12,7 +12,7 @@ def upstream(dag, task_id):
 
 def test_params(bag):
     assert {dag_id: set(dag.params) for dag_id, dag in bag.dags.items()} == {
-        "provision": {"environment"},
+        "provision": {"environment", "dry_run"},
         "etl": {"accept_new_raw", "force"},
         "train": {"weeks", "hyperparameters", "force", "approval_timeout"},
         "deploy": {"model_package_arn", "image", "force", "rollback_to"},
@@ -22,6 +22,7 @@ def test_params(bag):
 @pytest.mark.parametrize(
     ("dag_id", "name", "bad"),
     [
+        ("provision", "dry_run", "perhaps"),
         ("provision", "environment", "prod"),
         ("train", "weeks", ["2006-07"]),
         ("train", "weeks", "200607"),
@@ -62,13 +63,23 @@ def test_deploy_is_woken_by_approved_models_only(bag):
 def test_stacks_are_made_in_order(bag):
     dag = bag.dags["provision"]
     for before, after in [
+        ("check", "network"),
         ("network", "lake"),
         ("lake", "registry"),
         ("registry", "identity"),
         ("identity", "cluster"),
-        ("cluster", "bootstrap"),
+        ("goes_on", "bootstrap"),
+        ("bootstrap", "prepare_smoke"),
+        ("prepare_smoke", "smoke"),
     ]:
         assert before in upstream(dag, after)
+
+
+def test_what_the_smoke_job_needs_is_removed_whatever_its_outcome(bag):
+    dag = bag.dags["provision"]
+    assert dag.get_task("clean_up_smoke").is_teardown
+    assert upstream(dag, "clean_up_smoke") == {"prepare_smoke", "smoke"}
+    assert dag.get_task("smoke").downstream_task_ids == {"clean_up_smoke"}  # its failure is the run's
 
 
 def test_nothing_is_registered_before_the_gate(bag):

@@ -31,7 +31,7 @@ def one(manifests: list[dict[str, Any]], kind: str, name: str = API_NAME) -> dic
 
 
 def workloads() -> list[Any]:
-    found = [documents(K8S / "verify-job.yaml")[0]]
+    found = [documents(K8S / f"{name}-job.yaml")[0] for name in ("verify", "smoke")]
     found += [one(documents(K8S / "rendered" / f"{overlay}.yaml"), "Deployment") for overlay in OVERLAYS]
     return [pytest.param(item, id=f"{item['kind']}-{number}") for number, item in enumerate(found)]
 
@@ -98,8 +98,8 @@ def test_images_are_named_by_digest(workload):
 @pytest.mark.parametrize("workload", workloads())
 def test_no_secret_stands_in_a_manifest(workload):
     (container,) = workload["spec"]["template"]["spec"]["containers"]
-    key = next(variable for variable in container["env"] if variable["name"] == "API_KEY")
-    assert key["valueFrom"]["secretKeyRef"] == {"name": "retail-api-key", "key": "API_KEY", "optional": True}
+    keys = [variable["valueFrom"] for variable in container["env"] if "KEY" in variable["name"]]
+    assert keys in ([], [{"secretKeyRef": {"name": "retail-api-key", "key": "API_KEY", "optional": True}}])
 
 
 def test_namespace_enforces_the_restricted_standard():
@@ -110,6 +110,21 @@ def test_namespace_enforces_the_restricted_standard():
 def test_namespace_denies_traffic_that_nobody_allowed():
     rule = one(documents(K8S / "bootstrap.yaml"), "NetworkPolicy", "default-deny")["spec"]
     assert rule == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_namespace_is_bounded_in_number_and_in_size():
+    quota = one(documents(K8S / "bootstrap.yaml"), "ResourceQuota", NAMESPACE)["spec"]["hard"]
+    (limit,) = one(documents(K8S / "bootstrap.yaml"), "LimitRange", NAMESPACE)["spec"]["limits"]
+    assert {"pods", "requests.cpu", "requests.memory", "services.loadbalancers"} <= set(quota)
+    assert {"defaultRequest", "default", "max"} <= set(limit)
+
+
+def test_smoke_job_gets_out_to_names_and_aws_only():
+    rule = one(documents(K8S / "bootstrap.yaml"), "NetworkPolicy", "retail-smoke")["spec"]
+    job = documents(K8S / "smoke-job.yaml")[0]
+    assert rule["podSelector"]["matchLabels"].items() <= job["spec"]["template"]["metadata"]["labels"].items()
+    assert "ingress" not in rule
+    assert {port["port"] for entry in rule["egress"] for port in entry["ports"]} == {53, 443}
 
 
 def test_airflow_gets_no_wildcard():

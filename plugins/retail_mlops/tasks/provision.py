@@ -1,14 +1,135 @@
-"""Tasks of `provision`: what a fresh cluster gets before anything is deployed."""
+"""Tasks of `provision`: where it runs, what a fresh cluster gets, and what the smoke Job reads and must not read."""
 
-from typing import Any
+import datetime as dt
+import os
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 import yaml
-from airflow.sdk import Context
+from airflow.providers.amazon.aws.hooks.sts import StsHook
+from airflow.sdk import Connection, Context, get_current_context
+from airflow.sdk.exceptions import AirflowSkipException
+from botocore.exceptions import ClientError
 
-from retail_mlops.dag_defaults import ROOT
+from include import lake
+from include.settings import API_REPOSITORY, settings
+from retail_mlops import releases, requests
+from retail_mlops.dag_defaults import ADMIN, AIRFLOW, ROOT
+from retail_mlops.errors import RetailError
+from retail_mlops.hooks.cloudformation import readable
+from retail_mlops.hooks.ecr import ImageHook
+from retail_mlops.hooks.lake import LakeHook
+from retail_mlops.names import run_digest
+
+REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """What the smoke Job is about; marker: what stands in the object it reads; foreign_bucket: not the API's."""
+
+    image: str
+    marker: str
+    foreign_bucket: str
+
+
+# --- pure ---
+def foreign_bucket_prefix() -> str:
+    return f"mlops-retail-smoke-{settings().environment}-{settings().account_id}-"
+
+
+def smoke_job(manifest: dict[str, Any], smoke: Smoke) -> dict[str, Any]:
+    """The manifest with its image and values filled in."""
+    denied = [requests.url(lake.SMOKE_DENIED), f"s3://{smoke.foreign_bucket}/{lake.SMOKE}"]
+    told = {
+        "AWS_REGION": settings().region,
+        "SMOKE_READ": requests.url(lake.SMOKE),
+        "SMOKE_CONTENT": smoke.marker,
+        "SMOKE_DENIED": " ".join(denied),
+    }
+    releases.tell(manifest["spec"]["template"]["spec"]["containers"][0], smoke.image, told)
+    return manifest
+
+
+def elsewhere(regions: dict[str, str | None]) -> list[str]:
+    """What names another region than the project's; regions: where it is said → the region, if one is said."""
+    return [
+        f"{where} says {region}" for where, region in regions.items() if region not in (None, "", settings().region)
+    ]
+
+
+# --- tasks ---
+def check() -> None:
+    """Refuses the wrong region and the wrong account before anything is made there."""
+    regions: dict[str, str | None] = {name: os.environ.get(name) for name in REGION_VARIABLES}
+    for connection in (ADMIN, AIRFLOW):
+        regions[f"connection {connection}"] = Connection.get(connection).extra_dejson.get("region_name")
+    if wrong := elsewhere(regions):
+        raise RetailError(f"everything lives in {settings().region}, but {', '.join(wrong)}: correct that, run again")
+    with readable(ADMIN):
+        caller = StsHook(aws_conn_id=ADMIN, region_name=settings().region).conn.get_caller_identity()
+    if caller["Account"] != settings().account_id:
+        raise RetailError(
+            f"connection {ADMIN} is {caller['Arn']} of account {caller['Account']}, but RETAIL_ACCOUNT_ID is "
+            f"{settings().account_id}: names and rights are made of it, so correct the one that is wrong in .env"
+        )
+    print(f"{caller['Arn']} in {settings().region}")
+
+
+def goes_on(params: dict[str, Any]) -> bool:
+    """A dry run ends after the change sets."""
+    return not params["dry_run"]
 
 
 def bootstrap(context: Context, jinja_env: Any = None) -> list[dict[str, Any]]:
-    """Namespace with Pod Security restricted, quotas, network rules, and what Airflow's role may do."""
+    """Namespace with Pod Security restricted, quotas, network rules, what Airflow may do, and the API's account."""
     text = (ROOT / "k8s" / "bootstrap.yaml").read_text()
-    return [document for document in yaml.safe_load_all(text) if document]
+    documents = [document for document in yaml.safe_load_all(text) if document]
+    return [*documents, releases.service_account(releases.rendered())]
+
+
+def prepare_smoke() -> dict[str, str]:
+    """Writes what the Job reads, and what it must not read, there and in a bucket of another owner than the API.
+
+    Skipped, with the smoke Job, while there is no image or no node for it.
+    """
+    hook, ti = LakeHook(ADMIN), get_current_context()["ti"]
+    if hook.document(lake.SCALED_DOWN) is not None:
+        raise AirflowSkipException("the environment is scaled down, no node could run the smoke Job: run scale_up")
+    try:
+        image = ImageHook(ADMIN).newest(API_REPOSITORY)
+    except RetailError as empty:
+        raise AirflowSkipException(f"{empty}; then run provision again: it ends with the smoke Job") from empty
+    run = run_digest(ti.dag_id, ti.run_id)
+    smoke = Smoke(image, f"{run}-{ti.try_number} {dt.datetime.now(dt.UTC):%FT%TZ}", f"{foreign_bucket_prefix()}{run}")
+    hook.put(lake.SMOKE, smoke.marker, content_type="text/plain")
+    hook.put(lake.SMOKE_DENIED, "only a role that may read tmp/ sees this", content_type="text/plain")
+    _make_foreign_bucket(hook, smoke.foreign_bucket)
+    return asdict(smoke)
+
+
+def _make_foreign_bucket(hook: LakeHook, name: str) -> None:
+    """A bucket of this account with one object: there is nobody else's whose answer would prove the role's limits."""
+    try:
+        hook.conn.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": settings().region})
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":  # of an earlier try
+            raise
+    hook.conn.put_bucket_tagging(Bucket=name, Tagging={"TagSet": requests.tags("smoke")})
+    hook.conn.put_object(Bucket=name, Key=lake.SMOKE, Body=b"not the API's")
+
+
+def smoke(context: Context, jinja_env: Any = None) -> dict[str, Any]:
+    manifest = yaml.safe_load((ROOT / "k8s" / "smoke-job.yaml").read_text())
+    return smoke_job(manifest, Smoke(**context["ti"].xcom_pull(task_ids="prepare_smoke")))
+
+
+def clean_up_smoke() -> None:
+    """Removes the foreign bucket, and those of runs that were killed before they could."""
+    hook = LakeHook(ADMIN)
+    for bucket in hook.conn.list_buckets(Prefix=foreign_bucket_prefix()).get("Buckets", []):
+        if not bucket["Name"].startswith(foreign_bucket_prefix()):
+            continue
+        hook.conn.delete_object(Bucket=bucket["Name"], Key=lake.SMOKE)
+        hook.conn.delete_bucket(Bucket=bucket["Name"])
+        print(f"removed {bucket['Name']}")

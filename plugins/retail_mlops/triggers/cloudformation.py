@@ -2,18 +2,19 @@
 
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.cloud_formation import CloudFormationHook
 from airflow.providers.amazon.aws.triggers.base import AwsBaseWaiterTrigger
+
+from retail_mlops.hooks.cloudformation import StackHook
 
 
 class StackTrigger(AwsBaseWaiterTrigger):
-    """Fires when the stack's creation or update is over, well or badly; the operator asks for the outcome.
+    """Fires when an operation on the stack is over, well or badly; the operator asks for the outcome.
 
-    kind: CREATE or UPDATE. A killed task leaves CloudFormation to finish: a stack is whole or rolled back, and the
-    next run of provision waits for it.
+    kind: CREATE, UPDATE, DELETE or IMPORT. A killed task leaves CloudFormation to finish: a stack is whole or rolled
+    back, and the next run of provision waits for it.
     """
 
-    aws_hook_class = CloudFormationHook
+    aws_hook_class = StackHook
 
     def __init__(self, stack_name: str, kind: str, **options: Any) -> None:
         super().__init__(

@@ -1,0 +1,118 @@
+"""What a change set would do, for people; and what a template asks of earlier stacks. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import yaml
+
+KEEPERS: Final = frozenset(
+    {
+        "AWS::S3::Bucket",
+        "AWS::EKS::Cluster",
+        "AWS::ECR::Repository",
+        "AWS::SageMaker::ModelPackageGroup",
+    }
+)
+"""Types that hold what no stack can make again: data, workloads, images, models."""
+_COLUMNS: Final = ("action", "resource", "type", "replacement", "of the old one", "because of")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One resource of a change set; source: ResourceChange of DescribeChangeSet.
+
+    replacement: True, False, Conditional, or empty where there is none to speak of; policy: what becomes of the old
+    resource (Delete, Retain, ReplaceAndRetain …); causes: properties, tags or policies that differ.
+    """
+
+    action: str
+    name: str
+    type: str
+    replacement: str = ""
+    policy: str = ""
+    causes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, change: dict[str, Any]) -> Self:
+        resource = change["ResourceChange"]
+        targets = [detail.get("Target", {}) for detail in resource.get("Details", [])]
+        return cls(
+            action=resource["Action"],
+            name=resource["LogicalResourceId"],
+            type=resource["ResourceType"],
+            replacement=resource.get("Replacement", ""),
+            policy=resource.get("PolicyAction", ""),
+            causes=tuple(sorted({target.get("Name") or target.get("Attribute", "") for target in targets} - {""})),
+        )
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether it takes, or may take, a bucket, cluster, repository or package group away."""
+        taken = self.action in ("Remove", "Dynamic") or self.replacement in ("True", "Conditional")
+        return self.type in KEEPERS and taken
+
+
+def table(changes: list[Change]) -> str:
+    """The changes as a Markdown table that is readable as plain text, too."""
+    rows = [_COLUMNS, *((c.action, c.name, c.type, c.replacement, c.policy, ", ".join(c.causes)) for c in changes)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+# --- templates ---
+class _Template(yaml.SafeLoader):
+    """CloudFormation's tags become one-entry mappings: !Sub x is {"Sub": "x"}."""
+
+
+def _tag(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        return {suffix: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {suffix: loader.construct_sequence(node, deep=True)}
+    return {suffix: loader.construct_mapping(node, deep=True)}
+
+
+_Template.add_multi_constructor("!", _tag)
+
+
+def _read(template: str) -> dict[str, Any]:
+    return yaml.load(template, Loader=_Template)  # noqa: S506 - a safe loader with more tags
+
+
+def additions(template: str) -> list[Change]:
+    """All resources of a template, as the change set of a fresh stack would list them; a condition is named."""
+    resources = _read(template).get("Resources", {})
+    return [
+        Change("Add", name, item["Type"], causes=(f"if {item['Condition']}",) if "Condition" in item else ())
+        for name, item in resources.items()
+    ]
+
+
+def imports(template: str, parameters: dict[str, str]) -> set[str]:
+    """Names of the exports that a template imports, with the parameters' values put in."""
+    names: set[str] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                if key in ("ImportValue", "Fn::ImportValue"):
+                    names.add(_substituted(inner, parameters))
+                walk(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner)
+
+    walk(_read(template))
+    return names
+
+
+def _substituted(value: Any, parameters: dict[str, str]) -> str:
+    text = value if isinstance(value, str) else str(next(iter(value.values())))
+    for name, given in parameters.items():
+        text = text.replace(f"${{{name}}}", given)
+    return text

@@ -1,0 +1,83 @@
+"""Where provision refuses to work, and what the smoke Job is told."""
+
+import json
+
+import pytest
+import yaml
+
+from retail_mlops.dag_defaults import ROOT
+from retail_mlops.errors import RetailError
+from retail_mlops.tasks import provision as tasks
+
+DIGEST = "sha256:" + "1" * 64
+
+
+class Sts:
+    account = "123456789012"
+
+    def __init__(self, **_options):
+        self.conn = self
+
+    def get_caller_identity(self):
+        return {"Arn": f"arn:aws:iam::{self.account}:user/me", "Account": self.account}
+
+
+@pytest.fixture
+def sts(monkeypatch):
+    monkeypatch.setattr(tasks, "StsHook", Sts)
+    monkeypatch.setenv("AWS_REGION", "ap-southeast-1")
+
+
+def test_right_region_and_account_pass(sts):
+    tasks.check()
+
+
+@pytest.mark.parametrize("name", tasks.REGION_VARIABLES)
+def test_variable_of_another_region_is_refused(sts, monkeypatch, name):
+    monkeypatch.setenv(name, "us-east-1")
+    with pytest.raises(RetailError, match=f"{name} says us-east-1"):
+        tasks.check()
+
+
+@pytest.mark.parametrize("name", ["aws_admin", "aws_default"])
+def test_connection_of_another_region_is_refused(sts, monkeypatch, name):
+    elsewhere = json.dumps({"conn_type": "aws", "extra": {"region_name": "eu-west-1"}})
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", elsewhere)
+    with pytest.raises(RetailError, match=f"connection {name} says eu-west-1"):
+        tasks.check()
+
+
+def test_another_account_is_refused(sts, monkeypatch):
+    monkeypatch.setattr(Sts, "account", "999999999999")
+    with pytest.raises(RetailError, match="999999999999, but RETAIL_ACCOUNT_ID is 123456789012"):
+        tasks.check()
+
+
+def test_dry_run_ends_after_the_change_sets():
+    assert tasks.goes_on({"dry_run": False})
+    assert not tasks.goes_on({"dry_run": True})
+
+
+def test_bootstrap_makes_the_service_account_that_the_smoke_job_runs_as():
+    made = {(item["kind"], item["metadata"]["name"]): item for item in tasks.bootstrap({})}
+    account = made["ServiceAccount", "retail-api-sa"]
+    assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].endswith("role/mlops-retail-dev-api")
+    assert account["metadata"]["namespace"] == "mlops"
+
+
+def test_smoke_job_runs_the_digest_and_is_told_what_to_read_and_what_not():
+    manifest = yaml.safe_load((ROOT / "k8s" / "smoke-job.yaml").read_text())
+    job = tasks.smoke_job(manifest, tasks.Smoke(f"r/mlops/retail-api@{DIGEST}", "7", "other"))
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    told = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert container["image"].endswith(DIGEST)
+    assert told["SMOKE_READ"] == "s3://mlops-retail-prediction-dev-123456789012/artifacts/releases/.smoke"
+    assert told["SMOKE_CONTENT"] == "7"
+    assert told["SMOKE_DENIED"].split() == [
+        "s3://mlops-retail-prediction-dev-123456789012/tmp/.smoke",
+        "s3://other/artifacts/releases/.smoke",
+    ]
+
+
+def test_the_foreign_bucket_has_a_name_that_s3_accepts():
+    assert len(tasks.foreign_bucket_prefix()) + 10 <= 63 - 9  # an environment's name may be nine letters longer
