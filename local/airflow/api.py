@@ -167,10 +167,10 @@ class Airflow:
 
 
 def _log_line(line: str | dict[str, Any]) -> str:
-    """A line of a log: its time, level and event, and the trace of an exception below it."""
+    """A line of a log: its time, level, event and reason (of a skip), and the trace of an exception below it."""
     if isinstance(line, str):
         return line
-    head = " ".join(str(line[key]) for key in ("timestamp", "level", "event") if line.get(key))
+    head = " ".join(str(line[key]) for key in ("timestamp", "level", "event", "reason") if line.get(key))
     traces = [
         f"  {frame['filename']}:{frame['lineno']} in {frame['name']}"
         for error in line.get("error_detail") or []

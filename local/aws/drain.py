@@ -5,7 +5,7 @@ from typing import Any
 
 from local.aws.apiserver import ApiError, ApiServer
 
-SECONDS = 30.0  # for one attempt; who calls tries again
+SECONDS = 20.0  # EKS gives 15 minutes
 ASK_AGAIN = 0.5
 
 

@@ -42,7 +42,7 @@ IMAGE = "ami-0eks1al2023x86064"
 
 Group = dict[str, Any]
 Node = dict[str, Any]
-TROUBLE = (ApiError, Blocked, NoRoom, ClientError, BotoCoreError, OSError, RuntimeError)
+TROUBLE = (ApiError, NoRoom, ClientError, BotoCoreError, OSError, RuntimeError)
 
 _wake = threading.Event()
 _agents: dict[str, Agent] = {}
@@ -121,8 +121,11 @@ def _delete_node(plane: Plane, name: str) -> None:
 
 
 def retire(plane: Plane, name: str) -> None:
-    """Blocked while a budget does not let its pods go."""
-    drain(plane.api, name)
+    """Drains a node within the budgets and takes it away; after a while regardless of them, as EKS does."""
+    try:
+        drain(plane.api, name)
+    except Blocked as error:
+        log.warning("node %s is taken away with pods on it: %s", name, error)
     _delete_node(plane, name)
     root.client("ec2").terminate_instances(InstanceIds=[name])
 
@@ -185,10 +188,7 @@ def _fit(plane: Plane, group: Group, groups: list[Group]) -> list[dict[str, Any]
     want = 0 if group["status"] == "DELETING" else group["scalingConfig"]["desiredSize"]
     names = _pair_up(plane, group)
     for name in names[want:]:
-        try:
-            retire(plane, name)
-        except Blocked as error:
-            return [_issue("PodEvictionFailure", str(error), [name])]
+        retire(plane, name)
     for index in range(len(names), want):
         launch(plane, group, index)
     _tell_agent(plane, groups)
@@ -281,6 +281,8 @@ def _change(cluster: str, name: str, status: str) -> None:
 
 def _fault_of(scaling: dict[str, int]) -> str:
     low, wanted, high = (scaling[name] for name in ("minSize", "desiredSize", "maxSize"))
+    if high < 1:
+        return f"maxSize {high} is less than 1"
     if not 0 <= low <= wanted <= high:
         return f"desiredSize {wanted} must lie between minSize {low} and maxSize {high}"
     return ""
@@ -306,8 +308,9 @@ def _update_config(cluster: str, name: str, body: bytes) -> tuple:
     group, wanted = eks._nodegroups.get(f"{cluster}/{name}"), json.loads(body)
     if not group:
         return eks._error(404, "ResourceNotFoundException", f"No node group found for name: {name}.")
-    if group["status"] == "DELETING":
-        return eks._error(409, "ResourceInUseException", f"Nodegroup {name} is being deleted")
+    if group["status"] not in ("ACTIVE", "DEGRADED"):
+        message = "Nodegroup cannot be updated as it is currently not in Active State"
+        return eks._error(409, "ResourceInUseException", message)
     if other := wanted.keys() - {"scalingConfig", "clientRequestToken"}:
         message = f"the embedded EKS changes scalingConfig only, not {', '.join(sorted(other))}"
         return eks._error(400, "InvalidParameterException", message)

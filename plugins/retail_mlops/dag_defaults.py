@@ -39,7 +39,9 @@ def local_midnight(year: int, month: int, day: int) -> pendulum.DateTime:
     return pendulum.datetime(year, month, day, tz=TIMEZONE)
 
 
-def retail_dag(*, tags: list[Tag], **options: Any) -> Callable[[Callable], Callable]:
+def retail_dag(
+    *, tags: list[Tag], is_paused_upon_creation: bool = False, **options: Any
+) -> Callable[[Callable], Callable]:
     """`airflow.sdk.dag` with the project's defaults; the function's docstring-free name is the DAG's id.
 
     Tasks are retried with a back-off: each of them may be repeated safely. A RetailError is never retried.
@@ -47,7 +49,6 @@ def retail_dag(*, tags: list[Tag], **options: Any) -> Callable[[Callable], Calla
     return dag(
         tags=[str(tag) for tag in tags],
         catchup=False,
-        is_paused_upon_creation=False,
         on_failure_callback=notify_failure,
         default_args={
             "owner": settings().owner,
@@ -56,5 +57,6 @@ def retail_dag(*, tags: list[Tag], **options: Any) -> Callable[[Callable], Calla
             "retry_exponential_backoff": True,
             "max_retry_delay": dt.timedelta(minutes=5),
         },
+        is_paused_upon_creation=is_paused_upon_creation,
         **options,
     )

@@ -16,6 +16,8 @@ def test_params(bag):
         "etl": {"accept_new_raw", "force"},
         "train": {"weeks", "hyperparameters", "force", "approval_timeout"},
         "deploy": {"model_package_arn", "image", "force", "rollback_to"},
+        "scale_down": set(),
+        "scale_up": set(),
     }
 
 
@@ -106,3 +108,38 @@ def test_a_green_roll_back_cannot_hide_a_failed_release(bag):
 def test_gold_is_emitted_by_publishing_only(bag):
     emitting = [task.task_id for task in bag.dags["etl"].tasks if task.outlets]
     assert emitting == ["publish"]
+
+
+def test_only_the_cost_schedule_waits_for_the_user_to_enable_it(bag):
+    assert {dag_id for dag_id, dag in bag.dags.items() if dag.is_paused_upon_creation} == {"scale_down", "scale_up"}
+
+
+def test_nothing_goes_down_before_it_is_recorded_and_no_endpoint_comes_before_its_pods(bag):
+    assert [task.task_id for task in bag.dags["scale_down"].topological_sort()] == [
+        "record",
+        "close_endpoint",
+        "drain",
+        "stop_nodes",
+        "prove",
+        "publish",
+    ]
+    assert [task.task_id for task in bag.dags["scale_up"].topological_sort()] == [
+        "claim",
+        "start_nodes",
+        "restore",
+        "verify",
+        "finish",
+    ]
+
+
+def test_record_is_removed_only_after_a_prediction_or_when_there_is_nothing_to_predict(bag):
+    finish = bag.dags["scale_up"].get_task("finish")
+    assert finish.upstream_task_ids == {"restore", "verify"}
+    assert finish.trigger_rule == "none_failed_min_one_success"
+
+
+def test_deploy_waits_before_it_does_anything(bag):
+    waiting = bag.dags["deploy"].get_task("wait_until_up")
+    assert waiting.upstream_task_ids == set()
+    assert waiting.mode == "reschedule"
+    assert upstream(bag.dags["deploy"], "resolve") == {"wait_until_up"}

@@ -171,4 +171,9 @@ class ClusterHook(EksHook):
                 raise
             raise RetailError(f"there is no cluster {CLUSTER_NAME}: run provision first") from error
         with self.generate_config_file_with_credentials(CLUSTER_NAME, NAMESPACE) as (config, _credentials):
-            yield Cluster(KubernetesHook(conn_id=None, in_cluster=False, config_file=config).get_conn())
+            try:
+                yield Cluster(KubernetesHook(conn_id=None, in_cluster=False, config_file=config).get_conn())
+            except ApiException as error:
+                if error.status != 403:
+                    raise
+                raise RetailError(f"the cluster refuses Airflow (has provision ended well?): {error.body}") from error

@@ -43,6 +43,28 @@ class LakeHook(S3Hook):
     def put_document(self, key: str, document: Any) -> None:
         self.put(key, json.dumps(document, indent=1, sort_keys=True))
 
+    def document_with_tag(self, key: str) -> tuple[Any | None, str | None]:
+        """A JSON object and its ETag, for `replace_document`; (None, None) if it is not there."""
+        try:
+            found = self.conn.get_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                return None, None
+            raise
+        return json.loads(found["Body"].read()), found["ETag"]
+
+    def replace_document(self, key: str, document: Any, tag: str | None) -> bool:
+        """Writes a JSON object if nobody wrote it since it had this ETag (None: if nobody made it); whether it did."""
+        condition = {"IfMatch": tag} if tag else {"IfNoneMatch": "*"}
+        body = json.dumps(document, indent=1, sort_keys=True).encode()
+        try:
+            self.conn.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/json", **condition)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"):
+                raise
+            return False
+        return True
+
     def sha256(self, key: str) -> str:
         """Digest of an object's content, read in pieces."""
         digest = hashlib.sha256()

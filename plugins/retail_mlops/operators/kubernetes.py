@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
 
 from include.settings import settings
 from retail_mlops.dag_defaults import AIRFLOW
@@ -65,19 +66,23 @@ class RolloutOperator(_ClusterOperator):
 class ClusterJobOperator(_ClusterOperator):
     """Runs a Job to its end and shows its log; killing the task removes the Job.
 
-    manifest: a callable (context, jinja_env) that gives the Job; timeout: seconds.
+    manifest: a callable (context, jinja_env) that gives the Job, or None to skip the task; timeout: seconds.
     """
 
     template_fields = ("manifest",)
     ui_color = "#dbe7f6"
 
-    def __init__(self, *, manifest: Manifest | Callable[..., Manifest], timeout: float = 600, **options: Any) -> None:
+    def __init__(
+        self, *, manifest: Manifest | Callable[..., Manifest | None], timeout: float = 600, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.manifest = manifest
         self.timeout = timeout
         self._started: str | None = None
 
     def execute(self, context: Context) -> None:
+        if self.manifest is None:
+            raise AirflowSkipException("there is nothing to run")
         with self.hook.login() as cluster:
             self._started = cluster.start_job(self.manifest)
             text = cluster.wait_for_job(self._started, self.timeout, min(settings().poll_seconds, 5))

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from include.settings import CLUSTER_NAME, NODEGROUP_NAME, REGION
 from local import config
+from local.aws import credentials
 from local.aws.apiserver import ApiServer
 from tests.local.aws.conftest import Service, eventually
 
@@ -298,6 +299,17 @@ def test_a_size_out_of_bounds_is_refused(stacks: Service) -> None:
     update = stacks.client("eks").update_nodegroup_config
     names = {"clusterName": CLUSTER_NAME, "nodegroupName": NODEGROUP_NAME}
     assert code_of(update, **names, scalingConfig={"desiredSize": 11}) == "InvalidParameterException"
+    nothing = {"minSize": 0, "desiredSize": 0, "maxSize": 0}
+    unchecked = credentials.session(stacks.world).client("eks", config=Config(parameter_validation=False))
+    assert code_of(unchecked.update_nodegroup_config, **names, scalingConfig=nothing) == "InvalidParameterException"
+
+
+def test_a_group_that_changes_takes_no_other_change(stacks: Service) -> None:
+    eks, names = stacks.client("eks"), {"clusterName": CLUSTER_NAME, "nodegroupName": NODEGROUP_NAME}
+    eks.update_nodegroup_config(**names, scalingConfig={"desiredSize": 3})
+    assert code_of(eks.update_nodegroup_config, **names, scalingConfig={"desiredSize": 1}) == "ResourceInUseException"
+    eventually(lambda: eks.describe_nodegroup(**names)["nodegroup"]["status"] == "ACTIVE", 60)
+    assert resize(stacks, 2)["status"] == "Successful"
 
 
 def test_a_cluster_with_node_groups_is_not_deleted(stacks: Service) -> None:

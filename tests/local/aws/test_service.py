@@ -274,6 +274,24 @@ def test_log_events_in_embedded_metric_format_become_metrics(service: Service) -
     assert eventually(lambda: total() == 5.0 and total()) == 5.0
 
 
+def test_metrics_are_written_into_the_namespace_that_a_policy_names_and_no_other(service: Service) -> None:
+    iam = service.client("iam")
+    iam.create_user(UserName="measurer")
+    statement = {
+        "Effect": "Allow",
+        "Action": "cloudwatch:PutMetricData",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"cloudwatch:namespace": "Mine"}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="measurer", PolicyName="mine", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="measurer")["AccessKey"]
+    put, datum = service.client_of("cloudwatch", key).put_metric_data, {"MetricName": "m", "Value": 1}
+    put(Namespace="Mine", MetricData=[datum])
+    with pytest.raises(ClientError, match="AccessDenied"):
+        put(Namespace="Theirs", MetricData=[datum])
+
+
 def test_the_tagging_api_lists_what_teardown_asks_for(service: Service) -> None:
     tags = {"Project": "Listed"}
     pairs = [{"Key": "Project", "Value": "Listed"}]
