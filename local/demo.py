@@ -295,6 +295,8 @@ def life_cycle(demo: Demo, data: str | None, wait_for_person: bool) -> dict[str,
     weeks = [file.week for file in files]
     with demo.stage("provision", "provision: network, lake, registry, identity, cluster") as said:
         finish(demo, said, "provision", demo.airflow.trigger("provision"))
+    if demo.keys(lake.SCALED_DOWN):
+        raise DemoError(f"the environment is scaled down: trigger scale_up at {demo.world.airflow_url}, then again")
     with demo.stage("image", "images of the API and the jobs"):
         for name in (API_REPOSITORY, JOBS_REPOSITORY):
             images.push(demo.aws, demo.world, images.build(name))

@@ -106,6 +106,17 @@ class State(_Document):
     release: str | None = None
     """The release that ran; its held-out baskets are the proof that it is back."""
 
+    def __str__(self) -> str:
+        return "; ".join(
+            [
+                *(f"node group {one.name} with {one.desired} nodes" for one in self.node_groups),
+                *(f"Deployment {one.name} with {one.replicas} replicas" for one in self.workloads),
+                *(f"autoscaler {one.name} of {one.minimum} to {one.maximum}" for one in self.autoscalers),
+                *(f"endpoint {one['metadata']['name']}" for one in self.services),
+                f"release {self.release or '(none)'}",
+            ]
+        )
+
     def with_new(self, live: State) -> State:
         """This state and what it does not know of a later look; what it knows stays as it was recorded.
 

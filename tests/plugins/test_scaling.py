@@ -54,6 +54,13 @@ def test_what_came_after_the_record_is_added_to_it():
     )
 
 
+def test_state_is_told_in_a_line():
+    assert str(UP) == (
+        "node group general with 3 nodes; Deployment retail-api with 4 replicas; autoscaler retail-api of 2 to 10; "
+        "endpoint retail-api-public; release v3-abc"
+    )
+
+
 def test_record_survives_s3():
     record = Record(
         phase=Phase.DOWN,

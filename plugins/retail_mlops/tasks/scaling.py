@@ -143,7 +143,7 @@ def record() -> None:
     jobs = tuple(running.jobs())
     mine = mine.but(state=mine.state.with_new(live) if mine.state else live, phase=Phase.GOING_DOWN, jobs=jobs)
     _keep(mine)
-    print(f"recorded at s3://{settings().bucket}/{lake.SCALED_DOWN}:\n{mine.model_dump_json(indent=1)}")
+    print(f"recorded at s3://{settings().bucket}/{lake.SCALED_DOWN}: {mine.state}")
     for job in jobs:
         print(f"still running, and paid until it ends: {job.kind} job {job.name}, since {job.since:%H:%M} UTC")
 
@@ -247,7 +247,7 @@ def claim() -> None:
     elif mine.state is None:
         _give_back(mine)
         raise AirflowSkipException("scale_down had not begun to change anything: nothing to restore")
-    print(f"restoring\n{mine.state.model_dump_json(indent=1)}")
+    print(f"to restore: {mine.state}")
 
 
 def _after_the_backstop(context: Context) -> Record:
