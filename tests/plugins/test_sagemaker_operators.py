@@ -27,6 +27,12 @@ class Try:
     run_id: str = "manual__1"
     task_id: str = "fit"
     try_number: int = 1
+    state: str | None = "running"
+    """What Airflow's server says of it; None: its run is gone."""
+
+    def get_task_states(self, dag_id, task_ids, run_ids):
+        assert (dag_id, task_ids, run_ids) == (self.dag_id, [self.task_id], [self.run_id])
+        return {self.run_id: {self.task_id: self.state}} if self.state else {}
 
 
 def described(name, status, **more):
@@ -76,12 +82,12 @@ class World:
     def stopped(self, name):
         self.stub.add_response("stop_training_job", {}, {"TrainingJobName": name})
 
-    def execute(self, number=1):
-        return self.operator.execute({"ti": Try(try_number=number)})
+    def execute(self, number=1, state="running"):
+        return self.operator.execute({"ti": Try(try_number=number, state=state)})
 
-    def resume(self, name, status="success", number=1):
+    def resume(self, name, status="success", number=1, state="running"):
         return self.operator.execute_complete(
-            {"ti": Try(try_number=number)}, {"status": status, "job_name": name, "message": "m"}
+            {"ti": Try(try_number=number, state=state)}, {"status": status, "job_name": name, "message": "m"}
         )
 
 
@@ -180,10 +186,11 @@ def test_fault_of_the_platform_is_retried(world):
     assert not isinstance(failed.value, RetailError)
 
 
-def test_lost_connection_leaves_the_job_for_the_retry(world):
+def test_watch_that_broke_off_is_taken_up_again(world):
     world.found(FIRST, "InProgress")
-    with pytest.raises(AirflowException, match="stopped waiting"):
+    with pytest.raises(TaskDeferred) as deferred:
         world.resume(FIRST, status="error")
+    assert deferred.value.trigger.job_name == FIRST
 
 
 def test_job_that_takes_too_long_is_stopped(world):
@@ -204,32 +211,98 @@ def test_killed_task_stops_its_job(world):
     world.operator.on_kill()
 
 
+@pytest.mark.parametrize("state", ["failed", "success", "restarting", None])
+def test_task_that_was_killed_before_the_worker_noticed_stops_its_job_instead_of_waiting(world, monkeypatch, state):
+    answers = iter([Try().get_task_states("train", ["fit"], ["manual__1"])])  # alive when it starts the job
+    asked = Try.get_task_states
+    monkeypatch.setattr(Try, "get_task_states", lambda self, **what: next(answers, None) or asked(self, **what))
+    world.absent(FIRST)
+    world.created(FIRST)
+    world.found(FIRST, "InProgress")
+    world.stopped(FIRST)
+
+    with pytest.raises(AirflowException, match="the task was killed"):
+        world.execute(state=state)
+
+
+def test_task_that_was_killed_before_it_started_a_job_starts_none(world):
+    world.absent(FIRST)
+    with pytest.raises(AirflowException, match="the task was killed"):
+        world.execute(state="failed")
+
+
+def test_kill_while_the_job_is_being_created_stops_it_once_it_is_there(world):
+    """SIGTERM comes between the request and its answer: the handler finds no job to stop, and the task goes on."""
+    create = world.operator.hook.create_training_job
+
+    def killed_meanwhile(*args, **options):
+        world.operator.on_kill()
+        return create(*args, **options)
+
+    world.operator.hook.create_training_job = killed_meanwhile
+    world.absent(FIRST)
+    world.stub.add_client_error("stop_training_job", expected_params={"TrainingJobName": FIRST}, **MISSING)
+    world.created(FIRST)
+    world.found(FIRST, "InProgress")
+    world.stopped(FIRST)
+
+    with pytest.raises(AirflowException, match="the task was killed"):
+        world.execute()
+
+
+def test_killed_while_it_takes_up_its_watch_stops_the_job(world):
+    world.found(FIRST, "InProgress")
+    world.stopped(FIRST)
+    with pytest.raises(AirflowException, match="the task was killed"):
+        world.resume(FIRST, status="error", state="failed")
+
+
 def test_kill_before_a_job_was_started_stops_nothing(world):
     world.operator.on_kill()
 
 
-def test_killing_a_deferred_task_stops_its_job(monkeypatch):
-    stopped = []
+@pytest.fixture
+def stopped(monkeypatch):
+    """The requests that reach a SageMaker which needs a moment to answer."""
+    requests = []
 
     class Client:
         async def __aenter__(self):
+            await asyncio.sleep(0.1)
             return self
 
         async def __aexit__(self, *_):
             return None
 
         async def stop_processing_job(self, **request):
-            stopped.append(request)
+            requests.append(request)
 
     async def connect(_self):
         return Client()
 
     monkeypatch.setattr("airflow.providers.amazon.aws.hooks.sagemaker.SageMakerHook.get_async_conn", connect)
+    return requests
+
+
+def test_killing_a_deferred_task_stops_its_job(stopped):
     path, fields = StoppingJobTrigger(job_name="j", job_type="Processing").serialize()
 
     asyncio.run(StoppingJobTrigger(**fields).on_kill())
 
     assert path == "retail_mlops.triggers.sagemaker.StoppingJobTrigger"
+    assert stopped == [{"ProcessingJobName": "j"}]
+
+
+def test_stop_outlives_the_second_cancellation_of_its_trigger(stopped):
+    async def triggerer():
+        killed = asyncio.create_task(StoppingJobTrigger(job_name="j", job_type="Processing").on_kill())
+        await asyncio.sleep(0.02)
+        killed.cancel("user-action")
+        with pytest.raises(asyncio.CancelledError):
+            await killed
+        await asyncio.sleep(0.2)  # the triggerer goes on
+
+    asyncio.run(triggerer())
     assert stopped == [{"ProcessingJobName": "j"}]
 
 

@@ -2,6 +2,15 @@
 
 Why not the provider's operators as they are (amazon 9.39): killing their task leaves the job running; with
 print_log=False they take a Stopped job for a success; and a retry starts a second paid job beside one that still runs.
+
+Who ends the job of a killed task (marked failed or success, cleared, its run stopped):
+- the trigger's `on_kill`, while the task is deferred, which it is but for seconds;
+- the operator's `on_kill`, when the worker's next heartbeat is refused while the task still runs;
+- the operator itself, when the task would have been deferred before that heartbeat: Airflow refuses the deferral of a
+  killed task and calls nobody, so `_wait` asks whether the task is still wanted;
+- listeners.py, for what falls between these three, and while no triggerer runs.
+What nobody sees: a run that is stopped while its task, whose worker died, waits for a retry (the job ends at its own
+time limit), and a task that is cleared within the second before its trigger runs (the next try takes the job over).
 """
 
 import datetime as dt
@@ -15,8 +24,9 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerProcessingOperator,
     SageMakerTrainingOperator,
 )
-from airflow.sdk import Context
+from airflow.sdk import Context, TaskInstanceState
 from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.types import RuntimeTaskInstanceProtocol
 from botocore.exceptions import ClientError
 
 from include.settings import settings
@@ -47,6 +57,7 @@ class _RetailJob(SageMakerBaseOperator):
             **options,
         )
         self._started: str | None = None
+        self._killed = False
 
     # --- the life of a task ---
     def execute(self, context: Context) -> str:
@@ -57,40 +68,55 @@ class _RetailJob(SageMakerBaseOperator):
                 self.log.info(
                     "found %s job %s (%s): waiting for it, not starting another", self.kind, name, self._status(job)
                 )
-                return self._wait(name, job)
-        return self._start(job_name(ti))
+                return self._wait(ti, name, job)
+        return self._start(ti)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
-        event = event or {}
-        name = event["job_name"]
+        ti, event = context["ti"], event or {}
+        name = self._started = event["job_name"]
         job = self._describe(name) or {}
         if self._status(job) in LIVING:
             if event.get("status") == "timeout":
                 self._stop(name)
-            raise AirflowException(f"stopped waiting for {self.kind} job {name}: {event.get('message')}")
-        if self._status(job) == "Stopped" and name != job_name(context["ti"]):
+                raise AirflowException(f"stopped waiting for {self.kind} job {name}: {event.get('message')}")
+            self.log.warning("%s job %s lives, its watch broke off: %s", self.kind, name, event.get("message"))
+            return self._wait(ti, name, job)  # not a failure: nobody would watch the job until the retry
+        if self._status(job) == "Stopped" and name != job_name(ti):
             self.log.info("job %s of an earlier try was stopped: starting this try's own", name)
-            return self._start(job_name(context["ti"]))
+            return self._start(ti)
         return self._finish(name, job)
 
     def on_kill(self) -> None:
+        """Runs between two lines of the methods below, in the same thread, and they go on afterwards."""
+        self._killed = True
         if self._started:
             self._stop(self._started)
 
     # --- its steps ---
-    def _start(self, name: str) -> str:
-        self.config[NAME[self.kind]] = name
+    def _start(self, ti: RuntimeTaskInstanceProtocol) -> str:
+        name = self.config[NAME[self.kind]] = job_name(ti)
         self.preprocess_config()
+        self._assert_wanted(ti)
         self._started = name
         getattr(self.hook, f"create_{self.kind.lower()}_job")(
             self.config, wait_for_completion=False, **self._create_options
         )
-        return self._wait(name, self._describe(name) or {})
+        return self._wait(ti, name, self._describe(name) or {})
 
-    def _wait(self, name: str, job: dict[str, Any]) -> str:
+    def _assert_wanted(self, ti: RuntimeTaskInstanceProtocol) -> None:
+        """AirflowException, and the job is stopped, when somebody has killed the task meanwhile."""
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id])
+        state = states.get(ti.run_id, {}).get(ti.task_id)
+        if self._killed or state != TaskInstanceState.RUNNING:
+            if self._started:
+                self._stop(self._started)
+            raise AirflowException(f"the task was killed (it is {state or 'gone'}): its job must not run on")
+
+    def _wait(self, ti: RuntimeTaskInstanceProtocol, name: str, job: dict[str, Any]) -> str:
         self._started = name
         if self._status(job) not in LIVING:
             return self._finish(name, job)
+        self._assert_wanted(ti)
         attempts = (settings().job_max_runtime_seconds + QUEUE_AND_START) // self.check_interval
         self.defer(
             trigger=StoppingJobTrigger(

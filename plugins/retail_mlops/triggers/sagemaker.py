@@ -1,5 +1,6 @@
 """Waits for a SageMaker job, and stops it when a person kills the waiting task."""
 
+import asyncio
 from typing import Any, Final
 
 from airflow.providers.amazon.aws.triggers.sagemaker import SageMakerTrigger
@@ -7,6 +8,9 @@ from botocore.exceptions import ClientError
 
 STOP: Final = {"Training": "stop_training_job", "Processing": "stop_processing_job"}
 NAME: Final = {"Training": "TrainingJobName", "Processing": "ProcessingJobName"}
+
+_STOPS: Final[set[asyncio.Task[None]]] = set()
+"""Stops under way: the event loop keeps no reference to its tasks."""
 
 
 def already_over(error: ClientError) -> bool:
@@ -22,6 +26,14 @@ class StoppingJobTrigger(SageMakerTrigger):
     """
 
     async def on_kill(self) -> None:
+        # Airflow 3.3.2 cancels a killed trigger anew in each round of the triggerer, a second apart, and `on_kill` with
+        # it: less time than AWS needs for a role and a stop. So the stop is a task of its own, which nobody cancels.
+        stop = asyncio.create_task(self._stop())
+        _STOPS.add(stop)
+        stop.add_done_callback(_STOPS.discard)
+        await asyncio.shield(stop)
+
+    async def _stop(self) -> None:
         self.log.info("stopping %s job %s: its task was killed", self.job_type, self.job_name)
         request: dict[str, Any] = {NAME[self.job_type]: self.job_name}
         async with await self.hook().get_async_conn() as client:
