@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
-from ministack.services.cloudformation import provisioners, stacks
+from ministack.services.cloudformation import drift, provisioners, stacks
 
 from local.aws import pins, root  # noqa: F401 - asserts the private names used below
 
@@ -257,3 +257,15 @@ def _repository_holds(name: str, properties: Properties) -> bool:
 
 _keep_unless_empty("AWS::S3::Bucket", _bucket_holds)
 _keep_unless_empty("AWS::ECR::Repository", _repository_holds)
+
+
+# --- drift: a policy that a template gives as text is the same policy as an object ----------------------------------
+_expected_properties = drift._expected_properties
+
+
+def _expected_as_objects(*arguments: Any) -> Properties:
+    found = _expected_properties(*arguments)
+    return {name: drift._json_or(value) if name.endswith("PolicyDocument") else value for name, value in found.items()}
+
+
+drift._expected_properties = _expected_as_objects

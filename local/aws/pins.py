@@ -17,6 +17,7 @@ NAMES = {
     "ministack.core.router": "SERVICE_PATTERNS",
     "ministack.services.alb": "_tags",
     "ministack.services.cloudformation": "_stacks",
+    "ministack.services.cloudformation.drift": "_expected_properties _json_or",
     "ministack.services.cloudformation.provisioners": "_RESOURCE_HANDLERS _STACK_TAG_PROPERTY _eks_cluster_attrs",
     "ministack.services.cloudformation.stacks": "_runs_on_worker_thread",
     "ministack.services.cloudwatch": "_resource_tags",

@@ -136,6 +136,19 @@ def test_refused_template_says_why(world):
         world.open()
 
 
+def test_name_that_aws_finds_taken_before_it_makes_anything_is_told(world):
+    world.status(None)
+    world.change_set("CREATE", "FAILED", "validation failed: [AWS::EarlyValidation::ResourceExistenceCheck]. Use the …")
+    refused = {"LogicalResourceId": "Bucket", "ResourceType": "AWS::S3::Bucket", "ValidationStatusReason": "it exists"}
+    world.stub.add_response(
+        "describe_events", {"OperationEvents": [refused, {}]}, {"ChangeSetName": "i", "Filters": {"FailedEvents": True}}
+    )
+    world.forgotten()
+    world.status(None)
+    with pytest.raises(RetailError, match=r"lake: Bucket \(AWS::S3::Bucket\): it exists$"):
+        world.open()
+
+
 def test_stack_that_was_never_created_is_removed_first(world):
     world.status("ROLLBACK_COMPLETE")
     world.operation("delete_stack", "DELETE_COMPLETE")

@@ -28,6 +28,8 @@ GOOD: Final = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE",
 REVIEWED: Final = "REVIEW_IN_PROGRESS"
 """A stack that is nothing but a change set to create it."""
 NOTHING_TO_DO: Final = ("didn't contain changes", "No updates are to be performed")
+VALIDATED_EARLY: Final = "EarlyValidation"
+"""AWS checks names and properties before it makes the change set, and tells what is wrong by DescribeEvents only."""
 BEGINS: Final = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS")
 """The stack's own event with which an operation begins."""
 CAN_DRIFT: Final = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
@@ -111,12 +113,14 @@ class StackHook(CloudFormationHook):
         kind = "UPDATE" if status in GOOD else "CREATE"
         try:
             self.forget(stack.name, change_set)
-            self.conn.create_change_set(**stack.request(change_set, kind))
+            made = self.conn.create_change_set(**stack.request(change_set, kind))["Id"]
             self.conn.get_waiter("change_set_create_complete").wait(
                 StackName=stack.name, ChangeSetName=change_set, WaiterConfig={"Delay": poll}
             )
         except WaiterError as error:
             reason = error.last_response.get("StatusReason", str(error))
+            if VALIDATED_EARLY in reason:
+                reason = "; ".join(self._refusals(ChangeSetName=made)) or reason
             self.forget(stack.name, change_set, with_stack=status is None)
             if any(text in reason for text in NOTHING_TO_DO):
                 return None
@@ -129,6 +133,18 @@ class StackHook(CloudFormationHook):
             raise RetailError(f"CloudFormation refuses {stack.name}: {error.response['Error']['Message']}") from error
         pages = self.conn.get_paginator("describe_change_set").paginate(StackName=stack.name, ChangeSetName=change_set)
         return ChangeSet(kind, [Change.of(change) for page in pages for change in page.get("Changes", [])])
+
+    def _refusals(self, **of: str) -> list[str]:
+        """What did not pass AWS's check before deployment (a name that is taken, for instance): of the latest
+        operation on a StackName, or of a ChangeSetName, which must be an ARN.
+        """
+        pages = self.conn.get_paginator("describe_events").paginate(**of, Filters={"FailedEvents": True})
+        events = [event for page in pages for event in page["OperationEvents"]]
+        return [
+            f"{event['LogicalResourceId']} ({event['ResourceType']}): {event['ValidationStatusReason']}"
+            for event in events
+            if event.get("ValidationStatusReason") and event.get("OperationId") == events[0].get("OperationId")
+        ]
 
     def execute_change_set(self, name: str, change_set: str) -> None:
         self.conn.execute_change_set(StackName=name, ChangeSetName=change_set)
@@ -204,7 +220,9 @@ class StackHook(CloudFormationHook):
         """What failed in the stack's latest operation, oldest first: `logical id (type): reason`."""
         failed: list[str] = []
         for event in self._latest_operation(name):
-            if event["ResourceStatus"].endswith("FAILED"):
+            if event.get("DetailedStatus") == "VALIDATION_FAILED":
+                failed += self._refusals(StackName=name)[::-1]
+            elif event["ResourceStatus"].endswith("FAILED"):
                 reason = event.get("ResourceStatusReason") or "no reason"
                 failed.append(f"{event['LogicalResourceId']} ({event['ResourceType']}): {reason}")
         return failed[::-1] or [f"no event says why: see the events of {name} in CloudFormation"]

@@ -103,7 +103,7 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
         """Tells what was changed by hand. An update sets right only what it changes anyway: the rest is a person's."""
         drifted = self.hook.drift(name, settings().poll_seconds)
         if drifted:
-            self.log.warning("%s was changed by hand (drift), which stays as it is:\n%s", name, "\n".join(drifted))
+            self.log.warning("drift of %s, which stays as it is:\n%s", name, "\n".join(drifted))
         return drifted
 
     def _ask(self, context: Context, name: str, found: ChangeSet) -> None:
