@@ -227,6 +227,26 @@ def test_late_scale_up_does_not_undo_a_later_scale_down(monkeypatch, bucket, nin
     assert kept(bucket).phase is Phase.DOWN
 
 
+def test_late_scale_up_looks_at_the_record_when_the_scale_down_that_it_waited_for_is_over(
+    monkeypatch, bucket, sleeping, nine_on_thursday
+):
+    moment = dt.datetime(2026, 11, 26, 7, tzinfo=ZONE)
+    later = moment + dt.timedelta(hours=1)
+    keep(bucket, phase=Phase.GOING_DOWN, owner="scale_down/1", state=STATE)
+    me = Run("scale_up/1", alive=["scale_down/1"])
+
+    def is_down():
+        me.alive.clear()
+        keep(bucket, phase=Phase.DOWN, owner="scale_down/1", state=STATE, off_since=later, planned_until=later)
+
+    sleeping.append(is_down)
+    monkeypatch.setattr(tasks, "get_current_context", lambda: context(me, "scheduled", moment))
+    monkeypatch.setattr(tasks, "NodeGroupHook", lambda: SimpleNamespace(has_cluster=lambda: True))
+    with pytest.raises(AirflowSkipException, match="after this run's own time"):
+        tasks.claim()
+    assert kept(bucket).phase is Phase.DOWN
+
+
 def test_scale_up_of_a_bare_claim_removes_it_and_has_nothing_to_do(monkeypatch, bucket):
     keep(bucket, phase=Phase.CLAIMED, owner="scale_down/1")
     monkeypatch.setattr(tasks, "get_current_context", lambda: context(Run("scale_up/1")))

@@ -234,14 +234,14 @@ def claim() -> None:
     context = get_current_context()
     _skip_when_late(context, "up")
     _skip_without_cluster()
+    mine = _turn(context, Phase.COMING_UP)
     moment = context["dag_run"].run_after
-    found, _ = _read()
-    if context["dag_run"].run_type == "scheduled" and found and found.off_since and found.off_since > moment:
+    if context["dag_run"].run_type == "scheduled" and mine and mine.off_since and mine.off_since > moment:
+        _keep(mine.but(phase=Phase.DOWN))
         raise AirflowSkipException(
-            f"the environment was scaled down at {found.off_since:%Y-%m-%d %H:%M} UTC, after this run's own time "
+            f"the environment was scaled down at {mine.off_since:%Y-%m-%d %H:%M} UTC, after this run's own time "
             f"({moment:%Y-%m-%d %H:%M} UTC): it stays down until the next scale_up"
         )
-    mine = _turn(context, Phase.COMING_UP)
     if mine is None:
         mine = _after_the_backstop(context)
     elif mine.state is None:
