@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from unittest import mock
 
 import pytest
@@ -63,6 +64,21 @@ def test_plan_of_a_stack_whose_imports_do_not_exist_yet_says_so(hook):
     assert hook.status("later") is None
 
 
+def test_name_that_somebody_else_has_fails_is_named_and_can_be_mended(hook, service):  # noqa: F811
+    s3, wanted = service.client("s3"), stack("taken", Bucket=bucket("taken-by-somebody"))
+    s3.create_bucket(Bucket="taken-by-somebody", CreateBucketConfiguration={"LocationConstraint": REGION})
+    assert deploy(hook, wanted) == "ROLLBACK_COMPLETE"
+    assert any(
+        line.startswith("Bucket (AWS::S3::Bucket): ") and "already exists" in line for line in hook.failures("taken")
+    )
+    assert "removed and created again" in hook.plan(wanted, "plan", 0.1)
+
+    s3.delete_bucket(Bucket="taken-by-somebody")
+    assert deploy(hook, wanted) == "CREATE_COMPLETE"
+    assert hook.open_change_set(wanted, "again", 0.1) is None
+    assert hook.plan(wanted, "plan", 0.1) == "taken is up to date"
+
+
 def test_what_was_changed_by_hand_is_named(hook, service):  # noqa: F811
     deploy(hook, stack("drifting", Bucket=bucket("drifting-bucket"), Repository=REPOSITORY))
     assert hook.drift("drifting", 0.1) == []
@@ -99,3 +115,25 @@ def test_change_set_that_replaces_a_repository_needs_a_person(hook):
     assert (change.causes, change.needs_a_person) == (("RepositoryName",), True)
     (removed, _added) = hook.open_change_set(stack("named", Zoo=bucket("zoo")), "removing", 0.1).changes
     assert (removed.action, removed.needs_a_person) == ("Remove", True)
+
+
+def test_update_that_a_kill_cut_off_is_rolled_back_and_done_again(hook, service):  # noqa: F811
+    before = stack("cut", Bucket=bucket("cut-bucket"))
+    waiting = {
+        "Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
+        "Wait": {
+            "Type": "AWS::CloudFormation::WaitCondition",
+            "Properties": {"Handle": {"Ref": "Handle"}, "Timeout": "600"},
+        },
+    }
+    assert deploy(hook, before) == "CREATE_COMPLETE"
+    hook.open_change_set(stack("cut", Bucket=bucket("cut-bucket"), **waiting), "slow", 0.1)
+    hook.execute_change_set("cut", "slow")
+    saved = service.state / "aws" / "ministack" / "cloudformation.json"
+    eventually(lambda: saved.exists() and "UPDATE_IN_PROGRESS" in saved.read_text())
+    service.end(signal.SIGKILL)
+    service.start()
+
+    assert hook.status("cut") == "UPDATE_FAILED"
+    after = stack("cut", Bucket=bucket("cut-bucket"), Repository=REPOSITORY | {"Properties": {}})
+    assert deploy(hook, after) == "UPDATE_COMPLETE"
