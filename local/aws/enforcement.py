@@ -1,26 +1,34 @@
-"""Where ministack's enforcement of IAM differs from AWS's.
+"""Where ministack's enforcement of IAM differs from AWS's, and a record of what it allowed.
 
 Root's signature is checked like anybody's: ministack takes the key `test`, and any account number, unchecked. Policies
 that ask for TLS hold: what goes over loopback only is as private as what AWS gets over TLS, and without it the lake's
 own bucket policy (deny unless aws:SecureTransport) would lock everybody out. Metrics are written under the condition
 of their namespace, as the roles of infra/ do, which ministack does not know.
+
+Each (role, action) that was ever allowed is a line of the world's `aws/allowed.txt`, so that a test can say which
+actions of a policy nobody needs.
 """
 
 import json
-from typing import Any
+import os
+import threading
+from pathlib import Path
+from typing import Any, Final
 
 from ministack.core import iam_actions, iam_evaluator
 
 from local.aws import pins  # noqa: F401 - asserts the private names used below
+from local.aws.home import ALLOWED
 
 _resolve = iam_evaluator._resolve_condition_key
+_tag_context = iam_actions.request_tag_context
+_evaluate = iam_evaluator.evaluate
+_seen: Final[set[str]] = set()
+_lock: Final = threading.Lock()
 
 
 def _resolve_with_loopback(key: str, context: iam_evaluator.EvalContext) -> Any:
     return "true" if key.lower() == "aws:securetransport" else _resolve(key, context)
-
-
-_tag_context = iam_actions.request_tag_context
 
 
 def _context_with_namespace(service: str, action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
@@ -30,6 +38,18 @@ def _context_with_namespace(service: str, action: str, body: bytes, params: dict
     return found
 
 
+def _evaluate_and_record(context: iam_evaluator.EvalContext, *policies: Any) -> iam_evaluator.EvalResult:
+    result = _evaluate(context, *policies)
+    _, is_role, session = context.principal_arn.partition(":assumed-role/")
+    line = f"{session.partition('/')[0]} {context.action}\n"
+    if is_role and result.decision == "Allow" and line not in _seen:
+        with _lock, (Path(os.environ["STATE_DIR"]).parent / ALLOWED).open("a") as file:
+            _seen.add(line)
+            file.write(line)
+    return result
+
+
 iam_actions.request_tag_context = _context_with_namespace
 iam_evaluator._is_root_key = lambda key: False
 iam_evaluator._resolve_condition_key = _resolve_with_loopback
+iam_evaluator.evaluate = _evaluate_and_record

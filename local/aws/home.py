@@ -6,6 +6,8 @@ from pathlib import Path
 
 from local import config
 
+ALLOWED = "allowed.txt"
+"""Lines "role action" of what IAM ever allowed in this world."""
 MARK = "LOCAL_AWS_DIR"
 """Beside `config.MARK`, which the supervisor's other services carry too: only what belongs to local.aws."""
 
