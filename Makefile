@@ -34,7 +34,7 @@ kube: install ## the programs of Kubernetes: those of KUBE_ASSETS, of the cache,
 
 .PHONY: lock
 lock: .venv/bootstrap/lock.sha256 ## resolve requirements/*.in into hashed requirements/*.txt
-	@cd requirements && for name in bootstrap jobs api local-aws dev airflow ui; do \
+	@cd requirements && for name in bootstrap jobs api local-aws dev airflow ui iac; do \
 	  ../.venv/bootstrap/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header -o $$name.txt $$name.in; done
 
@@ -75,12 +75,13 @@ test-faults: kube ## the fault tables, against a running embedded world of their
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m faults
 test-ui: kube .venv/ui/lock.sha256 ## Airflow and the API in a real browser, on the world of a finished demo
 	@.venv/ui/bin/pytest tests/ui
-check: install ## lint, format, types, import rules, manifests, templates
+check: install .venv/iac/lock.sha256 ## lint, format, types, import rules, manifests, templates
 	@.venv/dev/bin/ruff check .
 	@.venv/dev/bin/ruff format --check .
 	@.venv/dev/bin/mypy
 	@PYTHONPATH=plugins .venv/dev/bin/lint-imports --no-logo
 	@.venv/dev/bin/cfn-lint infra/*.yaml
+	@.venv/iac/bin/checkov -d infra --framework cloudformation --compact --quiet --skip-download
 	@.venv/dev/bin/yamllint -s k8s infra
 	@$(PY) k8s/render.py --check
 manifests: install ## render k8s/rendered from the overlays

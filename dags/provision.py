@@ -23,7 +23,7 @@ from include.settings import settings
 from retail_mlops.dag_defaults import ADMIN, Tag, retail_dag
 from retail_mlops.operators.cloudformation import DeployStackOperator
 from retail_mlops.operators.kubernetes import ApplyOperator, ClusterJobOperator
-from retail_mlops.stacks import ORDER
+from retail_mlops.stacks import components
 from retail_mlops.tasks import provision as tasks
 
 
@@ -46,7 +46,7 @@ from retail_mlops.tasks import provision as tasks
 )
 def provision() -> None:
     check = task(tasks.check)()
-    stacks = [DeployStackOperator(task_id=name, component=name, aws_conn_id=ADMIN) for name in ORDER]
+    stacks = [DeployStackOperator(task_id=name, component=name, aws_conn_id=ADMIN) for name in components()]
     goes_on = task.short_circuit(tasks.goes_on)()
     bootstrap = ApplyOperator(task_id="bootstrap", manifests=tasks.bootstrap, aws_conn_id=ADMIN)
     prepare_smoke = setup(task(tasks.prepare_smoke))()

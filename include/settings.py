@@ -80,13 +80,34 @@ class Settings(BaseSettings):
     scale_up_at: str = Field("07:00", pattern=_TIME, description="when it comes back")
     scale_up_days: str = Field("mon-fri", pattern=_WEEKDAYS, description="weekdays on which it does")
 
+    # --- money and alerts ---
+    monthly_budget_usd: float = Field(
+        50, gt=0, le=100_000, description="budget of all that carries the project's tag; 80 and 100 % raise an alert"
+    )
+    alert_email: str = Field(
+        "", pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$", description="gets every alert, once the subscription is confirmed"
+    )
+    backstop: bool = Field(False, description="AWS itself ends the nodes half an hour after scale_down, Airflow or not")
+    audit: bool = Field(False, description="a CloudTrail trail with a bucket of its own")
+
     # --- cluster ---
     kubernetes_version: str = Field("1.36", pattern=r"^1\.\d\d$")
-    node_instance_types: str = "t3.medium"
+    node_instance_types: str = Field(
+        "t3.medium,t3a.medium,t2.medium",
+        pattern=r"^[a-z0-9-]+\.[a-z0-9]+(,[a-z0-9-]+\.[a-z0-9]+)*$",
+        description="instance types of the nodes, the one to prefer first; several make Spot reclaims rarer",
+    )
+    node_capacity: Literal["SPOT", "ON_DEMAND"] = "SPOT"
     node_count: int = Field(2, ge=1, le=10)
     cluster_cidrs: str = Field(
         "", description="CIDRs that may reach the cluster's API, comma separated; no default to the world"
     )
+    log_retention_days: Literal[7, 14, 30] = 14
+    container_insights: bool = Field(False, description="metrics of nodes and pods in CloudWatch; logs come anyway")
+    github_repository: str = Field(
+        "", pattern=r"^([A-Za-z0-9-]+/[A-Za-z0-9._-]+)?$", description="owner/name whose workflows may deploy"
+    )
+    github_provider_arn: str = Field("", description="GitHub's OIDC provider, when the account has one already")
     endpoint_port: int = Field(80, ge=1, le=65535, description="port of the public endpoint")
     overlay: Literal["eks", "embedded"] = "eks"
     require_image_scan: bool = Field(True, description="deploy refuses an image without a finished, clean scan")

@@ -42,12 +42,15 @@ def _chosen(properties: Properties, *names: str) -> dict[str, Any]:
     return {name[:1].lower() + name[1:]: properties[name] for name in names if name in properties}
 
 
-def _unless_gone(call: Callable[..., Any], **arguments: Any) -> None:
+_GONE = ("ResourceNotFoundException", "ResourceNotFound", "NoSuchEntity", "NotFoundException", "TrailNotFoundException")
+
+
+def unless_gone(call: Callable[..., Any], **arguments: Any) -> None:
     """Deletion of what somebody deleted already is done."""
     try:
         call(**arguments)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("ResourceNotFoundException", "ResourceNotFound", "NoSuchEntity"):
+        if error.response["Error"]["Code"] not in _GONE:
             raise
 
 
@@ -75,7 +78,7 @@ class OidcProvider:
 
     @staticmethod
     def delete(arn: str, _properties: Properties) -> None:
-        _unless_gone(root.client("iam").delete_open_id_connect_provider, OpenIDConnectProviderArn=arn)
+        unless_gone(root.client("iam").delete_open_id_connect_provider, OpenIDConnectProviderArn=arn)
 
 
 class Addon:
@@ -100,7 +103,7 @@ class Addon:
     @staticmethod
     def delete(physical_id: str, _properties: Properties) -> None:
         cluster, name = physical_id.split("|")
-        _unless_gone(root.client("eks").delete_addon, clusterName=cluster, addonName=name)
+        unless_gone(root.client("eks").delete_addon, clusterName=cluster, addonName=name)
 
 
 class AccessEntry:
@@ -137,7 +140,7 @@ class AccessEntry:
     @staticmethod
     def delete(physical_id: str, _properties: Properties) -> None:
         principal, cluster = physical_id.split("|")
-        _unless_gone(root.client("eks").delete_access_entry, principalArn=principal, clusterName=cluster)
+        unless_gone(root.client("eks").delete_access_entry, principalArn=principal, clusterName=cluster)
 
 
 class ModelPackageGroup:
@@ -162,16 +165,19 @@ class ModelPackageGroup:
                 raise
 
 
-for _kind, _type in {
-    "AWS::IAM::OIDCProvider": OidcProvider,
-    "AWS::EKS::Addon": Addon,
-    "AWS::EKS::AccessEntry": AccessEntry,
-    "AWS::SageMaker::ModelPackageGroup": ModelPackageGroup,
-}.items():
-    handlers(_kind).update(
-        {name: getattr(_type, name) for name in ("create", "update", "delete") if hasattr(_type, name)}
+def register(kind: str, maker: type, tags: str | None = "Tags") -> None:
+    """Make resources of a type by maker's create, update and delete; tags: the property that the stack's tags go to."""
+    handlers(kind).update(
+        {name: getattr(maker, name) for name in ("create", "update", "delete") if hasattr(maker, name)}
     )
-    provisioners._STACK_TAG_PROPERTY[_kind] = ("Tags", "list")
+    if tags:
+        provisioners._STACK_TAG_PROPERTY[kind] = (tags, "list")
+
+
+register("AWS::IAM::OIDCProvider", OidcProvider)
+register("AWS::EKS::Addon", Addon)
+register("AWS::EKS::AccessEntry", AccessEntry)
+register("AWS::SageMaker::ModelPackageGroup", ModelPackageGroup)
 
 
 # --- AWS::S3::Bucket: ministack drops its tags and life-cycle rules ------------------------------------------------

@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 import time
+from contextvars import ContextVar
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -45,6 +46,8 @@ Node = dict[str, Any]
 TROUBLE = (ApiError, NoRoom, ClientError, BotoCoreError, OSError, RuntimeError)
 
 _wake = threading.Event()
+_capacity = ContextVar("capacity", default="ON_DEMAND")
+"""Of the node group that a template makes in this context: ministack does not hand it on."""
 _agents: dict[str, Agent] = {}
 _balancers: dict[str, Balancers] = {}
 _changing: dict[str, float] = {}
@@ -79,7 +82,23 @@ def _run_instance(group: Group, subnet: str) -> str:
             {"ResourceType": "instance", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
         ],
     )
-    return made["Instances"][0]["InstanceId"]
+    name = made["Instances"][0]["InstanceId"]
+    if group["capacityType"] == "SPOT":
+        next(one for _key, one in ec2._instances.all_items() if one["InstanceId"] == name)["InstanceLifecycle"] = "spot"
+    return name
+
+
+_instance_xml = ec2._instance_xml
+
+
+def _instance_with_lifecycle(instance: dict[str, Any]) -> str:
+    """DescribeInstances' item; ministack never says that an instance is Spot."""
+    text = _instance_xml(instance)
+    spot = "<instanceLifecycle>spot</instanceLifecycle></item>"
+    return text.removesuffix("</item>") + spot if instance.get("InstanceLifecycle") == "spot" else text
+
+
+ec2._instance_xml = _instance_with_lifecycle
 
 
 def launch(plane: Plane, group: Group, index: int) -> None:
@@ -291,7 +310,7 @@ def _fault_of(scaling: dict[str, int]) -> str:
 def _create_nodegroup(cluster: str, body: dict[str, Any]) -> tuple:
     if "scalingConfig" in body and (fault := _fault_of(body["scalingConfig"])):
         return eks._error(400, "InvalidParameterException", fault)
-    response = _create(cluster, body)
+    response = _create(cluster, {"capacityType": _capacity.get()} | body)
     if response[0] == 200:
         _change(cluster, body["nodegroupName"], "CREATING")
         return eks._describe_nodegroup(cluster, body["nodegroupName"])
@@ -342,10 +361,9 @@ def _wait(cluster: str, name: str, status: str) -> None:
 
 
 def _create_in_stack(logical_id: str, properties: dict[str, Any], stack: str) -> tuple[str, dict[str, str]]:
+    _capacity.set(properties.get("CapacityType", "ON_DEMAND"))
     made = _stack_create(logical_id, properties, stack)
-    cluster, name = properties["ClusterName"], made[0]
-    eks._nodegroups[f"{cluster}/{name}"]["capacityType"] = properties.get("CapacityType", "ON_DEMAND")
-    _wait(cluster, name, "CREATING")
+    _wait(properties["ClusterName"], made[0], "CREATING")
     return made
 
 

@@ -18,18 +18,21 @@ NAMES = {
     "ministack.services.alb": "_tags",
     "ministack.services.cloudformation": "_stacks",
     "ministack.services.cloudformation.drift": "_expected_properties _json_or",
-    "ministack.services.cloudformation.provisioners": "_RESOURCE_HANDLERS _STACK_TAG_PROPERTY _eks_cluster_attrs",
+    "ministack.services.cloudformation.provisioners": "_RESOURCE_HANDLERS _STACK_TAG_PROPERTY _eks_cluster_attrs "
+    "_cw_metric_alarm_record",
     "ministack.services.cloudformation.stacks": "_runs_on_worker_thread",
     "ministack.services.cloudwatch": "_resource_tags",
-    "ministack.services.cloudwatch_logs": "_log_groups _put_log_events",
-    "ministack.services.ec2": "_tags _instances _subnets",
+    "ministack.services.cloudwatch_logs": "_log_groups _put_log_events handle_request get_state load_persisted_state",
+    "ministack.services.ec2": "_tags _instances _subnets _instance_xml",
     "ministack.services.ecr": "handle_request handle_registry_request _find_image _repositories _registry_error "
     "_registry_id _parse_v2_path _resolve_manifest _v2_get_blob",
     "ministack.services.eks": "_clusters _nodegroups _addons _tags _create_cluster _delete_cluster _create_nodegroup "
     "_delete_nodegroup _describe_nodegroup _handle_request_sync _json_resp _error _get_docker _k3s_gateway_host "
     "_next_port _sanitize _restart_k3s _decode_aws_iam_token _EKS_TOKEN_PREFIX _EKS_RBAC_RECONCILE_INTERVAL "
     "_reconcile_access_policy_rbac _access_policy_rbac_objects _ACCESS_POLICY_BINDING_LABEL",
+    "ministack.services.eventbridge": "_parse_cron_fields _cron_next_fire",
     "ministack.services.iam": "_roles _oidc_providers",
+    "ministack.services.scheduler": "_schedules",
     "ministack.services.sts": "_sessions _web_identity_principal _web_identity_trust_denied _p _error",
     "ministack.services.tagging": "_COLLECTORS",
 }

@@ -13,7 +13,20 @@ from hypercorn.asyncio import serve as listen
 from hypercorn.config import Config
 
 from local import config
-from local.aws import ecr, eks, emf, enforcement, home, interrupted, nodegroups, root, sagemaker, tagging  # noqa: F401 - patches of ministack
+from local.aws import (  # noqa: F401 - patches of ministack
+    ecr,
+    eks,
+    emf,
+    enforcement,
+    home,
+    interrupted,
+    nodegroups,
+    operations,
+    root,
+    sagemaker,
+    schedules,
+    tagging,
+)
 from local.aws.persistence import Saver
 
 log = logging.getLogger(__name__)
@@ -36,6 +49,7 @@ def after_start(world: config.World, saver: Saver, end: threading.Event) -> None
         interrupted.settle()
         eks.resume()
         threading.Thread(target=saver.run, args=(end,), daemon=True, name="saver").start()
+        threading.Thread(target=schedules.run, args=(end, world.aws_url), daemon=True, name="schedules").start()
         (home.folder(world) / "ready").touch()
         nodegroups.run(end)
     except Exception:

@@ -70,6 +70,8 @@ def test_stacks_are_made_in_order(bag):
         ("lake", "registry"),
         ("registry", "identity"),
         ("identity", "cluster"),
+        ("cluster", "observability"),
+        ("observability", "budget"),
         ("goes_on", "bootstrap"),
         ("bootstrap", "prepare_smoke"),
         ("prepare_smoke", "smoke"),

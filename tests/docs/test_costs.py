@@ -44,7 +44,7 @@ def test_schedule_is_off_at_night_and_at_weekends():
 
 
 def test_nodes_are_paid_while_up_and_the_control_plane_until_teardown():
-    nodes, plane = by_scenario("nodes t3.medium"), by_scenario("EKS control plane")
+    nodes, plane = by_scenario("nodes t3.medium Spot"), by_scenario("EKS control plane")
     assert nodes[Scenario.SCHEDULE] / nodes[Scenario.ALWAYS] == pytest.approx(75 / 168)
     assert plane[Scenario.SCHEDULE] == plane[Scenario.ALWAYS] == pytest.approx(73)
     assert plane[Scenario.DEMO] == pytest.approx(3 * 0.10)

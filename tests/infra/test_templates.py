@@ -1,5 +1,6 @@
 """The CloudFormation templates keep the project's rules: tags, names, region, least privilege."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
-from include.settings import CLUSTER_NAME, JOBS_REPOSITORY, MODEL_PACKAGE_GROUP, NODEGROUP_NAME, REGION, settings
+from include.settings import (
+    CLUSTER_NAME,
+    JOBS_REPOSITORY,
+    METRIC_NAMESPACE,
+    MODEL_PACKAGE_GROUP,
+    NODEGROUP_NAME,
+    REGION,
+    TIMEZONE,
+    settings,
+)
 
 INFRA = Path(__file__).resolve().parents[2] / "infra"
 TEMPLATES = sorted(INFRA.glob("*.yaml"))
@@ -18,8 +28,15 @@ UNTAGGED = {
     "AWS::EC2::VPCGatewayAttachment",
     "AWS::EC2::Route",
     "AWS::EC2::LaunchTemplate",  # carries TagSpecifications, tested below
+    "AWS::CloudWatch::Dashboard",
+    "AWS::Logs::QueryDefinition",
+    "AWS::Scheduler::Schedule",  # its group has them
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
 }
 """Types to which CloudFormation gives no Tags property."""
+TAGS_OF = {"AWS::Budgets::Budget": "ResourceTags"}
+"""Where the property has another name."""
 NO_NARROWER_RESOURCE = re.compile(
     r"ecr:GetAuthorizationToken|cloudwatch:(PutMetricData|GetMetric\w+|ListMetrics)|sagemaker:List\w+"
     r"|ec2:DescribeInstances|elasticloadbalancing:Describe\w+"
@@ -68,8 +85,9 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def test_the_five_stacks_are_there():
-    assert {path.stem for path in TEMPLATES} == {"network", "lake", "registry", "identity", "cluster"}
+def test_the_stacks_are_there():
+    every_time = {"network", "lake", "registry", "identity", "cluster", "observability", "budget"}
+    assert {path.stem for path in TEMPLATES} == every_time | {"audit"}
 
 
 def test_every_resource_carries_the_tags_of_its_component(path, template):
@@ -77,7 +95,7 @@ def test_every_resource_carries_the_tags_of_its_component(path, template):
         if item["Type"] in UNTAGGED:
             assert "Tags" not in item.get("Properties", {}), f"{name} can carry tags: take it off the list"
             continue
-        tags = item["Properties"]["Tags"]
+        tags = item["Properties"][TAGS_OF.get(item["Type"], "Tags")]
         named = tags if isinstance(tags, dict) else {str(tag["Key"]): tag["Value"] for tag in tags}
         assert set(named) >= TAGS, name
         assert named["Project"] == "RetailMLOps", name
@@ -107,7 +125,7 @@ def test_names_are_those_that_the_code_uses():
         for item in load(path)["Resources"].values()
         if item["Type"] == "AWS::IAM::Role"
     }
-    names = ("job", "airflow", "api", "cluster", "node")
+    names = ("job", "airflow", "api", "cluster", "node", "deploy", "backstop")
     assert roles == {settings().role(name).rpartition("/")[2] for name in names}
     assert resource("registry", "ModelPackageGroup")["ModelPackageGroupName"] == MODEL_PACKAGE_GROUP
     assert resource("registry", "JobsRepository")["RepositoryName"] == JOBS_REPOSITORY
@@ -177,6 +195,38 @@ def test_pods_may_become_the_api_role_and_nobody_else():
     assert '"${Issuer}:aud": "sts.amazonaws.com"' in text
 
 
+def test_only_main_and_its_environment_on_github_become_the_deploy_role():
+    role = resource("identity", "DeployRole")
+    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+    asked = trust["Condition"]["StringEquals"]
+    assert asked["token.actions.githubusercontent.com:aud"] == "sts.amazonaws.com"
+    assert [one["Sub"] for one in asked["token.actions.githubusercontent.com:sub"]] == [
+        "repo:${GitHubRepository}:ref:refs/heads/main",
+        "repo:${GitHubRepository}:environment:${Environment}",
+    ]
+    allowed = {action for entry in statements(role) for action in listed(entry["Action"])}
+    assert not any(re.search("Delete|iam:|eks:|sagemaker:|s3:", action) for action in allowed)
+
+
+def test_log_groups_end_and_are_there_before_their_writers():
+    cluster = load(INFRA / "cluster.yaml")
+    assert cluster["Resources"]["Cluster"]["DependsOn"] == "ControlPlaneLogs"
+    assert cluster["Resources"]["Nodegroup"]["DependsOn"] == "PodLogs"
+    assert all(7 <= days <= 30 for days in cluster["Parameters"]["LogRetentionDays"]["AllowedValues"])
+    for name in ("ControlPlaneLogs", "PodLogs"):
+        assert resource("cluster", name)["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_pod_logs_reach_cloudwatch_as_metrics_too():
+    text, values = resource("cluster", "Observability")["ConfigurationValues"]["Sub"]
+    for metrics in values["Metrics"]["If"][1:]:
+        options = yaml.safe_load(text.replace("${Metrics}", metrics))
+        lines = options["containerLogs"]["fluentBit"]["config"]["extraFiles"]["application-log.conf"]
+        assert re.search(r"Merge_Log +On", lines)
+        assert "Merge_Log_Key" not in lines  # under a key of its own, CloudWatch does not find the metrics
+        assert re.search(r"log_group_name +\$\{PodLogs\}", lines)
+
+
 def test_the_cluster_is_not_open_to_the_world():
     cidrs = load(INFRA / "cluster.yaml")["Parameters"]["ClusterCidrs"]
     assert not re.fullmatch(cidrs["AllowedPattern"], "0.0.0.0/0")
@@ -199,10 +249,86 @@ def test_private_subnets_have_no_way_out():
     assert [route["RouteTableId"] for route in routes] == [{"Ref": "PublicRoutes"}]
 
 
-def test_what_a_stack_imports_an_earlier_one_exports():
-    exported: set[str] = set()
-    for name in ("network", "lake", "registry", "identity", "cluster"):
-        text = (INFRA / f"{name}.yaml").read_text()
-        wanted = set(re.findall(r'!ImportValue {"Fn::Sub": "mlops-retail-\$\{Environment\}-(\w+)"}', text))
-        assert wanted <= exported, f"{name} imports {wanted - exported} too early"
-        exported |= {key for key, output in load(INFRA / f"{name}.yaml")["Outputs"].items() if "Export" in output}
+def test_every_resource_is_a_star_only_with_a_reason_beside_it(path):
+    for line in path.read_text().splitlines():
+        if re.search(r"""Resource: ['"]\*['"]|^\s*- ['"]\*['"]""", line):
+            assert re.search(r"#\s*\S.{9,}", line), line
+
+
+def test_metrics_of_alarms_are_those_that_the_api_emits():
+    emitted = (INFRA.parent / "api" / "metrics.py").read_text()
+    service = re.search(r'"Service": "([^"]+)"', emitted)[1]
+    for name in ("ApiErrors", "ApiLatency", "ApiSilent"):
+        alarm = resource("observability", name)
+        assert alarm["Namespace"] == METRIC_NAMESPACE
+        assert f'"Name": "{alarm["MetricName"]}"' in emitted
+        assert alarm["Dimensions"] == [{"Name": "Service", "Value": service}]
+
+
+def test_every_alarm_says_what_missing_data_means_and_whom_it_tells():
+    alarms = [
+        item["Properties"]
+        for item in load(INFRA / "observability.yaml")["Resources"].values()
+        if item["Type"] == "AWS::CloudWatch::Alarm"
+    ]
+    assert len(alarms) == 5
+    for alarm in alarms:
+        assert alarm["TreatMissingData"] in ("missing", "ignore", "notBreaching")  # off at night is no breach
+        told = [target for kind in ("AlarmActions", "InsufficientDataActions") for target in alarm.get(kind, [])]
+        assert told == [{"Ref": "Alerts"}], alarm["AlarmName"]
+
+
+def test_dashboard_is_json_and_shows_every_alarm():
+    observability = load(INFRA / "observability.yaml")["Resources"]
+    text = observability["Dashboard"]["Properties"]["DashboardBody"]["Sub"]
+    body = json.loads(text)
+    assert {"alarm", "metric", "log"} == {widget["type"] for widget in body["widgets"]}
+    shown = next(widget for widget in body["widgets"] if widget["type"] == "alarm")["properties"]["alarms"]
+    alarms = {name for name, item in observability.items() if item["Type"] == "AWS::CloudWatch::Alarm"}
+    assert set(shown) == {f"${{{name}.Arn}}" for name in alarms}
+
+
+def test_alerts_go_to_the_topic_that_the_code_publishes_to():
+    named = resource("observability", "Alerts")["TopicName"]["Sub"]
+    assert named == "mlops-retail-${Environment}-alerts"
+
+
+def test_topic_is_open_to_aws_services_only_for_this_account():
+    for statement in resource("observability", "AlertsPolicy")["PolicyDocument"]["Statement"]:
+        if statement["Effect"] == "Allow":
+            assert set(statement["Principal"]) == {"Service"}
+            assert "aws:SourceArn" in str(statement["Condition"])
+            assert "${AWS::AccountId}" in str(statement["Condition"])
+
+
+def test_budget_warns_at_80_and_100_per_cent_of_what_carries_the_tag():
+    budget = resource("budget", "Budget")
+    assert budget["Budget"]["CostFilters"] == {"TagKeyValue": [f"user:Project${settings().tags['Project']}"]}
+    warnings = {
+        (entry["Notification"]["NotificationType"], entry["Notification"]["Threshold"])
+        for entry in budget["NotificationsWithSubscribers"]
+    }
+    assert {("ACTUAL", 80), ("ACTUAL", 100)} <= warnings
+
+
+def test_backstop_may_scale_that_one_node_group_and_nothing_else():
+    role = resource("budget", "BackstopRole")
+    [statement] = statements(role)
+    assert statement["Action"] == "eks:UpdateNodegroupConfig"
+    assert statement["Resource"]["Sub"].endswith(":nodegroup/${ClusterName}/${NodegroupName}/*")
+    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert trust["Condition"]["StringEquals"]["aws:SourceAccount"] == {"Ref": "AWS::AccountId"}
+
+
+def test_backstop_ends_the_nodes_of_the_stacks_group_where_the_team_lives():
+    schedule, parameters = resource("budget", "Backstop"), load(INFRA / "budget.yaml")["Parameters"]
+    assert parameters["ClusterName"]["Default"] == CLUSTER_NAME
+    assert parameters["NodegroupName"]["Default"] == NODEGROUP_NAME
+    assert schedule["ScheduleExpressionTimezone"] == TIMEZONE
+    asked = json.loads(schedule["Target"]["Input"]["Sub"])
+    assert asked["ScalingConfig"] == {"MinSize": 0, "DesiredSize": 0}  # AWS refuses MaxSize 0
+
+
+def test_no_key_of_our_own():
+    assert not any("AWS::KMS::" in path.read_text() for path in TEMPLATES)

@@ -1,4 +1,4 @@
-"""The five stacks for real, and life in their cluster: logins, service accounts, nodes, load balancers, deaths."""
+"""The stacks for real, and life in their cluster: logins, service accounts, nodes, load balancers, deaths."""
 
 import base64
 import contextlib
@@ -30,7 +30,7 @@ from tests.local.aws.conftest import Service, eventually
 
 pytestmark = pytest.mark.integration
 
-ORDER = ("network", "lake", "registry", "identity", "cluster")
+ORDER = ("network", "lake", "registry", "identity", "cluster", "observability", "budget")
 
 
 class Template(yaml.SafeLoader):
@@ -40,21 +40,35 @@ class Template(yaml.SafeLoader):
 Template.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
-def change(service: Service, component: str, kind: str) -> tuple[str, str]:
-    """Deploy infra/<component>.yaml by change set, as the provision DAG does: status of the stack (or set), and why."""
-    cloudformation = service.client("cloudformation")
-    template = (config.ROOT / "infra" / f"{component}.yaml").read_text()
+def parameters(service: Service, template: str, **changed: str) -> list[dict[str, str]]:
+    """The values of a template's parameters, as CloudFormation takes them."""
     given = {
         "Environment": "dev",
         "Owner": "ml-team",
         "CostCenter": "retail",
         "AdminPrincipalArn": service.client("sts").get_caller_identity()["Arn"],
         "KubernetesVersion": "1.36",
-        "NodeInstanceTypes": "t3.medium",
+        "NodeInstanceTypes": "t3.medium,t3a.medium",
+        "NodeCapacity": "SPOT",
         "NodeCount": "2",
         "ClusterCidrs": "",
-    }
+        "LogRetentionDays": "14",
+        "ContainerInsights": "false",
+        "GitHubRepository": "",
+        "GitHubProviderArn": "",
+        "AlertEmail": "team@example.org",
+        "BudgetName": "mlops-retail-dev-monthly",
+        "MonthlyBudget": "50",
+        "BackstopState": "DISABLED",
+    } | changed
     declared = yaml.load(template, Loader=Template)["Parameters"]  # noqa: S506 - a safe loader with more tags
+    return [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items() if key in declared]
+
+
+def change(service: Service, component: str, kind: str, **changed: str) -> tuple[str, str]:
+    """Deploy infra/<component>.yaml by change set, as the provision DAG does: status of the stack (or set), and why."""
+    cloudformation = service.client("cloudformation")
+    template = (config.ROOT / "infra" / f"{component}.yaml").read_text()
     name, change_set = f"mlops-retail-dev-{component}", f"c{time.time_ns()}"
     cloudformation.create_change_set(
         StackName=name,
@@ -62,7 +76,7 @@ def change(service: Service, component: str, kind: str) -> tuple[str, str]:
         ChangeSetType=kind,
         TemplateBody=template,
         Capabilities=["CAPABILITY_NAMED_IAM"],
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items() if key in declared],
+        Parameters=parameters(service, template, **changed),
         Tags=[{"Key": "Project", "Value": "RetailMLOps"}, {"Key": "Deployed", "Value": "by-stack"}],
     )
 
@@ -87,7 +101,7 @@ def stack_end(service: Service, name: str) -> str:
 
 @pytest.fixture(scope="module")
 def stacks(service: Service) -> Service:
-    """The service with all five stacks."""
+    """The service with all stacks but the optional one."""
     for component in ORDER:
         assert change(service, component, "CREATE") == ("CREATE_COMPLETE", ""), component
     return service
@@ -289,7 +303,8 @@ def test_nodes_and_instances_follow_the_size(stacks: Service) -> None:
     assert len(instances) == 2
     for instance in instances.values():
         tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
-        assert (instance["InstanceType"], tags["Project"], tags["Component"]) == ("t3.medium", "RetailMLOps", "cluster")
+        assert (instance["InstanceType"], instance["InstanceLifecycle"]) == ("t3.medium", "spot")
+        assert (tags["Project"], tags["Component"]) == ("RetailMLOps", "cluster")
     for size in (0, 3, 2):
         assert resize(stacks, size)["status"] == "Successful"
         assert len(ready_nodes(stacks)) == len(running_instances(stacks)) == size
@@ -399,15 +414,11 @@ def test_deleting_the_stack_leaves_no_process_and_no_record(stacks: Service) -> 
 def test_a_stack_that_a_kill_cut_off_can_be_made_again(stacks: Service) -> None:
     cloudformation = stacks.client("cloudformation")
     template = (config.ROOT / "infra" / "cluster.yaml").read_text()
-    given = {"Environment": "dev", "Owner": "o", "CostCenter": "c", "KubernetesVersion": "1.36", "ClusterCidrs": ""}
     cloudformation.create_stack(
         StackName="cut",
         TemplateBody=template,
         Capabilities=["CAPABILITY_NAMED_IAM"],
-        Parameters=[
-            {"ParameterKey": key, "ParameterValue": value}
-            for key, value in (given | {"NodeInstanceTypes": "t3.medium", "NodeCount": "1"}).items()
-        ],
+        Parameters=parameters(stacks, template, NodeCount="1"),
     )
     saved = stacks.state / "aws" / "ministack" / "eks.json"
     eventually(lambda: '"CREATING"' in saved.read_text())
