@@ -310,6 +310,23 @@ def test_nodes_and_instances_follow_the_size(stacks: Service) -> None:
         assert len(ready_nodes(stacks)) == len(running_instances(stacks)) == size
 
 
+def test_the_backstop_ends_the_nodes_by_itself_as_its_role(stacks: Service) -> None:
+    scheduler = stacks.client("scheduler")
+    where = {"Name": "mlops-retail-dev-backstop", "GroupName": "mlops-retail-dev"}
+    schedule = scheduler.get_schedule(**where)
+    assert len(running_instances(stacks)) == 2
+    members = ("FlexibleTimeWindow", "ScheduleExpressionTimezone", "Target")
+    soon = {name: schedule[name] for name in members} | {"ScheduleExpression": "cron(* * * * ? *)"}
+    scheduler.update_schedule(**where, **soon, State="ENABLED")
+    try:
+        eventually(lambda: running_instances(stacks) == {}, 90)
+    finally:
+        scheduler.update_schedule(**where, **soon, State="DISABLED")
+    group = stacks.client("eks").describe_nodegroup(clusterName=CLUSTER_NAME, nodegroupName=NODEGROUP_NAME)["nodegroup"]
+    assert group["scalingConfig"] == {"minSize": 0, "desiredSize": 0, "maxSize": 10}
+    assert resize(stacks, 2)["status"] == "Successful"
+
+
 def test_a_size_out_of_bounds_is_refused(stacks: Service) -> None:
     update = stacks.client("eks").update_nodegroup_config
     names = {"clusterName": CLUSTER_NAME, "nodegroupName": NODEGROUP_NAME}

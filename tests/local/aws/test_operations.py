@@ -89,6 +89,18 @@ def test_the_budget_counts_the_projects_tag_and_tells_topic_and_address(made: Se
     assert {"Key": "Deployed", "Value": "by-stack"} in tags
 
 
+def test_another_address_needs_another_name_of_the_budget(made: Service) -> None:
+    budgets, email = made.client("budgets"), "other@example.org"
+    status, _why = change(made, "budget", "UPDATE", AlertEmail=email)
+    assert status == "UPDATE_ROLLBACK_COMPLETE"
+    status, _why = change(made, "budget", "UPDATE", AlertEmail=email, BudgetName="mlops-retail-dev-other")
+    assert status == "UPDATE_COMPLETE"
+    assert listing(made, "budgets") == ["mlops-retail-dev-other"]
+    assert change(made, "budget", "UPDATE", MonthlyBudget="60") == ("UPDATE_COMPLETE", "")
+    budget = budgets.describe_budget(AccountId=ACCOUNT, BudgetName="mlops-retail-dev-monthly")["Budget"]
+    assert budget["BudgetLimit"]["Amount"] == "60"
+
+
 def test_the_backstop_is_at_half_past_ten_where_the_team_lives(made: Service) -> None:
     schedule = made.client("scheduler").get_schedule(Name="mlops-retail-dev-backstop", GroupName="mlops-retail-dev")
     assert (schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"], schedule["State"]) == (
