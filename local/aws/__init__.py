@@ -9,6 +9,7 @@ pins            the private names of ministack that the modules below replace
 interrupted     what a kill cut off
 persistence     saves what changed, so that a kill -9 costs seconds
 cloudformation  the resource types that ministack lacks
+networks        interfaces block the deletion of their subnet
 planes, eks     EKS clusters as real control planes; logins, roles for service accounts
 nodegroups, agents, balancers   node groups as process nodes; their instances and load balancers
 ecr, scans      the registry's passwords, rights and scan findings

@@ -243,6 +243,8 @@ def _keys(identifier: str) -> tuple:
 ROUTES: list[tuple[str, str, Any]] = [
     ("GET", r"/oidc/id/([A-Z0-9]+)/keys", lambda identifier, _body: _keys(identifier)),
     ("GET", r"/clusters/[^/]+/updates/([^/]+)", lambda update, _body: _describe_update(update)),
+    # none can be made; the provider's operator asks for them before it deletes a cluster
+    ("GET", r"/clusters/[^/]+/fargate-profiles", lambda _body: eks._json_resp(200, {"fargateProfileNames": []})),
 ]
 """Method, pattern of the path, handler(groups of the pattern…, body bytes): tried before ministack's own."""
 

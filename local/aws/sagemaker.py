@@ -32,6 +32,13 @@ NAMED: Final = {
 }
 """Members by which requests name the resource that a policy is about, and its kind in the ARN."""
 
+NONE: Final[dict[str, Operation]] = {
+    "ListEndpoints": lambda call: {"Endpoints": []},
+    "ListEndpointConfigs": lambda call: {"EndpointConfigs": []},
+    "ListModels": lambda call: {"Models": []},
+}
+"""Things that this service cannot make, so that it lists none."""
+
 Answer = tuple[int, dict[str, str], bytes]
 
 
@@ -41,7 +48,7 @@ class SageMaker:
     def __init__(self, store: Store, platform: Platform) -> None:
         self.store, self.jobs = store, Jobs(store, platform)
         registry, tags = Registry(store), Tags(store)
-        self.operations: dict[str, Operation] = self.jobs.operations | registry.operations | tags.operations
+        self.operations: dict[str, Operation] = self.jobs.operations | registry.operations | tags.operations | NONE
 
     def handle(self, call: Call) -> Document:
         """The answer of an operation; ApiError as AWS's."""

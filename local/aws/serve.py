@@ -20,6 +20,7 @@ from local.aws import (  # noqa: F401 - patches of ministack
     enforcement,
     home,
     interrupted,
+    networks,
     nodegroups,
     operations,
     root,
