@@ -5,6 +5,8 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
+from retail_mlops.stacks import AUDIT, ORDER
+
 
 def upstream(dag, task_id):
     return dag.get_task(task_id).upstream_task_ids
@@ -18,6 +20,7 @@ def test_params(bag):
         "deploy": {"model_package_arn", "image", "force", "rollback_to"},
         "scale_down": set(),
         "scale_up": set(),
+        "teardown": {"confirm", "keep_data", "confirm_twice", "approval_timeout"},
     }
 
 
@@ -31,6 +34,8 @@ def test_params(bag):
         ("train", "approval_timeout", 0),
         ("etl", "force", "yes"),
         ("deploy", "image", 7),
+        ("teardown", "confirm", None),
+        ("teardown", "keep_data", "yes"),
     ],
 )
 def test_param_refuses_a_bad_value(bag, dag_id, name, bad):
@@ -145,3 +150,53 @@ def test_deploy_waits_before_it_does_anything(bag):
     assert waiting.upstream_task_ids == set()
     assert waiting.mode == "reschedule"
     assert upstream(bag.dags["deploy"], "resolve") == {"wait_until_up"}
+
+
+def ancestors(dag, task_id):
+    found, waiting = set(), [task_id]
+    while waiting:
+        more = upstream(dag, waiting.pop()) - found
+        found |= more
+        waiting += more
+    return found
+
+
+def test_nothing_is_torn_down_before_the_plan_and_the_answer(bag):
+    teardown = bag.dags["teardown"]
+    for task in teardown.tasks:
+        if task.task_id not in ("plan", "whether_to_ask", "ask", "begin"):
+            assert {"plan", "begin"} <= ancestors(teardown, task.task_id)
+    assert upstream(teardown, "begin") == {"ask", "whether_to_ask"}
+
+
+def test_teardown_removes_in_order(bag):
+    teardown = bag.dags["teardown"]
+    stacks = [f"stack_{name}" for name in reversed((*ORDER, AUDIT))]
+    order = ["jobs", "endpoint", "workloads", "cluster", "images", "packages", "logs", *stacks, "retained", "inventory"]
+    for position, task_id in enumerate(order):
+        assert set(order[:position]) <= ancestors(teardown, task_id)
+
+
+def test_the_inventory_looks_after_a_failed_step_but_not_after_a_refusal(bag):
+    teardown = bag.dags["teardown"]
+    inventory = teardown.get_task("inventory")
+    assert inventory.trigger_rule == "all_done_min_one_success"
+    assert upstream(teardown, "inventory") == {task.task_id for task in teardown.tasks} - {
+        "plan",
+        "whether_to_ask",
+        "ask",
+        "inventory",
+    }
+    assert [task.task_id for task in teardown.tasks if not task.downstream_task_ids] == ["inventory"]
+
+
+def test_keep_data_is_the_lakes_only(bag):
+    kept = {task.component: task.kept_by for task in bag.dags["teardown"].tasks if task.task_id.startswith("stack_")}
+    assert {component for component, param in kept.items() if param == "keep_data"} == {"lake"}
+    assert set(kept) == {*ORDER, AUDIT}
+
+
+def test_provision_and_teardown_run_as_the_person(bag):
+    for dag_id, dag in bag.dags.items():
+        connections = {task.aws_conn_id for task in dag.tasks if hasattr(task, "aws_conn_id")}
+        assert (connections == {"aws_admin"}) == (dag_id in ("provision", "teardown"))

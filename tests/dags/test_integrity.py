@@ -7,7 +7,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow_env import ROOT
 
-IDS = {"provision", "etl", "train", "deploy", "scale_down", "scale_up"}
+IDS = {"provision", "etl", "train", "deploy", "scale_down", "scale_up", "teardown"}
 
 
 def test_exactly_these_dags_exist(bag):

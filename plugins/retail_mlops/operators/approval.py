@@ -32,20 +32,25 @@ class DecisionOperator(HITLOperator):
     provider templates only subject and body), and a rejection skips nothing, because the next task records both
     answers. Returns an Answer as a dict.
 
-    timeout_param: name of the DAG's Param that holds the minutes to wait.
+    timeout_param: name of the DAG's Param that holds the minutes to wait; kept: what becomes of the answer's reason.
     """
 
-    def __init__(self, *, timeout_param: str, params: ParamsDict | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_param: str,
+        kept: str = "kept with the model package",
+        params: ParamsDict | None = None,
+        **options: Any,
+    ) -> None:
         params = copy.copy(params) or ParamsDict()  # Airflow hands in the DAG's own, which the form does not show
-        params["reason"] = Param(
-            "", type="string", title="Reason", description="kept with the model package", source="task"
-        )
+        params["reason"] = Param("", type="string", title="Reason", description=kept, source="task")
         super().__init__(options=[APPROVE, REJECT], defaults=[REJECT], params=params, **options)
         self.timeout_param = timeout_param
 
     def execute(self, context: Context) -> None:
         self.response_timeout = dt.timedelta(minutes=float(context["params"][self.timeout_param]))
-        self.log.info("without an answer within %s the model is rejected", self.response_timeout)
+        self.log.info("without an answer within %s it is %s", self.response_timeout, REJECT)
         super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:

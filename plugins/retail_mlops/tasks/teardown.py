@@ -1,0 +1,194 @@
+"""Tasks of `teardown`: what will go and what it costs, the steps of the deletion, the proof that nothing is left."""
+
+import time
+from typing import Any
+
+from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowException
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+
+from include.settings import NAMESPACE, settings
+from retail_mlops.dag_defaults import ADMIN, ROOT
+from retail_mlops.errors import RetailError
+from retail_mlops.hooks.cluster import Cluster, ClusterHook
+from retail_mlops.hooks.inventory import InventoryHook
+from retail_mlops.hooks.teardown import TeardownHook
+from retail_mlops.inventory import Inventory, table
+from retail_mlops.operators.approval import Answer
+
+PATIENCE = 600
+"""Seconds that jobs, load balancers and pods may take to end."""
+LOOKS = 3
+"""AWS lists some things for a while after their deletion: so often the inventory looks, a poll apart."""
+
+
+def _poll() -> float:
+    return min(settings().poll_seconds, 10)
+
+
+# --- before anything goes ---
+def refuse_unless_confirmed(confirm: str) -> None:
+    """RetailError unless the environment's own name was typed."""
+    if confirm != settings().environment:
+        raise RetailError(
+            f"confirm is {confirm!r}, this environment is {settings().environment!r}: nothing was touched. "
+            "Type the environment's name to tear it down."
+        )
+
+
+def refuse_while_others_run(runs: dict[str, int]) -> None:
+    """runs: DAG id → runs under way. RetailError when there are any: they would make again what is being deleted."""
+    if busy := [f"{dag} ({count})" for dag, count in sorted(runs.items()) if count]:
+        raise RetailError(f"runs are under way of {', '.join(busy)}: let them end or stop them; nothing was touched")
+
+
+def question(found: Inventory, keep_data: bool) -> str:
+    """What the person reads who is asked a second time; markdown."""
+    what = "everything but the lake" if keep_data else "everything, **data and models included**"
+    lines = [
+        f"Environment **{settings().environment}** in account {settings().account_id}: {what} will be deleted.",
+        f"{len(found.left)} things go; they cost {found.cost}.",
+        table(found.left),
+    ]
+    if found.kept:
+        lines += ["Kept:", table(found.kept)]
+    return "\n\n".join(lines)
+
+
+def plan(params: dict[str, Any] | None = None) -> str:
+    """Refuses a wrong `confirm` and busy DAGs; else what will go, with its monthly cost."""
+    context = get_current_context()
+    given, ti = context["params"], context["ti"]
+    refuse_unless_confirmed(given["confirm"])
+    others = [path.stem for path in (ROOT / "dags").glob("[!_]*.py") if path.stem != ti.dag_id]
+    refuse_while_others_run({dag: ti.get_dr_count(dag_id=dag, states=["queued", "running"]) for dag in others})
+    text = question(InventoryHook(ADMIN).take(given["keep_data"]), given["keep_data"])
+    print(text)
+    return text
+
+
+def whether_to_ask() -> str:
+    """The next task's id: the question, or straight on."""
+    return "ask" if get_current_context()["params"]["confirm_twice"] else "begin"
+
+
+def begin() -> None:
+    """Fails the run, with nothing deleted, unless the second question was approved or not asked for."""
+    context = get_current_context()
+    if not context["params"]["confirm_twice"]:
+        return
+    answer = Answer(**context["ti"].xcom_pull(task_ids="ask"))
+    if not answer.approved:
+        raise RetailError(f"{answer.choice} by {answer.by or 'nobody: time is up'}: nothing was deleted")
+
+
+# --- the deletion, in this order ---
+def stop_jobs() -> list[str]:
+    return TeardownHook(ADMIN).stop_jobs(PATIENCE, _poll())
+
+
+def remove_endpoint() -> list[str]:
+    """The public endpoint and every load balancer: before the cluster, which alone knows how to remove them."""
+    hook = TeardownHook(ADMIN)
+    if hook.cluster_status() == "ACTIVE":
+        with ClusterHook(ADMIN).login() as cluster:
+            removed = cluster_endpoints(cluster)
+        _wait_until(lambda: not hook.balancers(), "these load balancers are still there", hook.balancers)
+        return removed
+    return hook.delete_orphaned_balancers()
+
+
+def cluster_endpoints(cluster: Cluster) -> list[str]:
+    """Deletes Services of type LoadBalancer and Ingresses in every namespace; their names."""
+    network, removed = client.NetworkingV1Api(cluster.api), []
+    for service in cluster.core.list_service_for_all_namespaces().items:
+        if service.spec.type == "LoadBalancer":
+            meta = service.metadata
+            _there_or_not(cluster.core.delete_namespaced_service, meta.name, meta.namespace)
+            removed.append(f"{meta.namespace}/{meta.name}")
+    for ingress in network.list_ingress_for_all_namespaces().items:
+        meta = ingress.metadata
+        _there_or_not(network.delete_namespaced_ingress, meta.name, meta.namespace)
+        removed.append(f"{meta.namespace}/{meta.name}")
+    return removed
+
+
+def remove_workloads() -> None:
+    """The namespace with all that is in it: no budget of its pods then holds up the nodes.
+
+    Waits for the pods, not for the namespace: that one stays Terminating while metrics-server, an aggregated API, has
+    no node to run on (kubernetes/kubernetes#83332), which is so while the environment is scaled down.
+    """
+    if TeardownHook(ADMIN).cluster_status() != "ACTIVE":
+        print("no running cluster: no workloads")
+        return
+    with ClusterHook(ADMIN).login() as cluster:
+        _there_or_not(cluster.core.delete_namespace, NAMESPACE)
+
+        def pods() -> list[str]:
+            return [pod.metadata.name for pod in cluster.core.list_namespaced_pod(NAMESPACE).items]
+
+        _wait_until(lambda: not pods(), "these pods are still there", pods)
+
+
+def delete_images() -> int:
+    return TeardownHook(ADMIN).delete_images()
+
+
+def delete_packages() -> int:
+    return TeardownHook(ADMIN).delete_packages()
+
+
+def delete_logs() -> list[str]:
+    return TeardownHook(ADMIN).delete_logs()
+
+
+def delete_retained() -> list[str]:
+    """What the stacks left because of DeletionPolicy Retain, and logs that came late."""
+    keep = frozenset({settings().bucket} if get_current_context()["params"]["keep_data"] else ())
+    hook = TeardownHook(ADMIN)
+    hook.delete_logs()
+    hook.delete_orphaned_balancers()
+    went, left = hook.delete_retained(keep)
+    for one in left:
+        print(f"a person has to look at {one}: its stack left it on purpose")
+    return went
+
+
+# --- the proof ---
+def take_inventory() -> dict[str, Any]:
+    """RetailError with a table of all that is left; what stays on purpose when nothing is."""
+    keep_data = get_current_context()["params"]["keep_data"]
+    for look in range(LOOKS):
+        found = InventoryHook(ADMIN).take(keep_data)
+        if not found.left:
+            break
+        if look + 1 < LOOKS:
+            time.sleep(settings().poll_seconds)
+    if found.kept:
+        print(f"kept:\n{table(found.kept)}")
+    if found.left:
+        raise RetailError(
+            f"{len(found.left)} things of {settings().environment} are left; they cost {found.cost}:\n"
+            f"{table(found.left)}\n"
+            "Delete what nobody needs (docs/runbooks/teardown.md), then run teardown again."
+        )
+    print(f"nothing of {settings().environment} is left")
+    return {"left": 0, "kept": [row.arn for row in found.kept]}
+
+
+def _there_or_not(delete: Any, *names: str) -> None:
+    try:
+        delete(*names)
+    except ApiException as error:
+        if error.status not in (404, 409):  # gone; being deleted
+            raise
+
+
+def _wait_until(done: Any, complaint: str, left: Any) -> None:
+    until = time.monotonic() + PATIENCE
+    while not done():
+        if time.monotonic() > until:
+            raise AirflowException(f"{complaint} after {PATIENCE} s: {left()}")
+        time.sleep(_poll())
