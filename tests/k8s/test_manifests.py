@@ -37,9 +37,9 @@ def workloads() -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def environment() -> dict[str, str]:
-    """Of a run of render.py: kubectl from $KUBE_ASSETS, PATH, the cache, or built once."""
-    return {"KUBECTL": render.kubectl(), "PATH": ""}
+def environment(tmp_path_factory) -> dict[str, str]:
+    """Of a run of render.py: kubectl from $KUBE_ASSETS, PATH, the cache, or built once; it keeps a cache in HOME."""
+    return {"KUBECTL": render.kubectl(), "PATH": "", "HOME": str(tmp_path_factory.mktemp("home"))}
 
 
 def test_rendered_manifests_are_those_of_the_overlays(environment):
