@@ -4,7 +4,7 @@ From gold to a model that a person approved or rejected:
 **plan** → **fit** → **evaluate** → **gate** → **register** → **approve** (a person) → **set_status** →
 `approved_model`.
 
-Mondays 02:00 in Ho Chi Minh City, by hand, or from `monitor`.
+Mondays 02:00 in Ho Chi Minh City, or by hand.
 
 - Skipped when the newest model was trained on the same gold with the same hyperparameters; `force` trains all the same.
 - A failed gate fails the run and says which rule failed and by how much; nothing is registered.

@@ -78,6 +78,9 @@ class Release:
         return all(live.get(key) == mine[key] for key in mine if key != f"{ANNOTATION}release")
 
 
+LOAD_BALANCER_TAGS: Final = "service.beta.kubernetes.io/aws-load-balancer-additional-resource-tags"
+
+
 def rendered() -> list[dict[str, Any]]:
     """The manifests of the overlay in force, as `make manifests` rendered them."""
     path = ROOT / "k8s" / "rendered" / f"{settings().overlay}.yaml"
@@ -106,6 +109,8 @@ def patched(manifests: list[dict[str, Any]], release: Release) -> list[dict[str,
     tell(template["spec"]["containers"][0], release.image, release.environment())
     if public := find.get(("Service", PUBLIC_SERVICE)):
         public["spec"]["ports"][0]["port"] = settings().endpoint_port
+        tags = settings().tags | {"Component": "endpoint"}
+        public["metadata"]["annotations"][LOAD_BALANCER_TAGS] = ",".join(f"{key}={text}" for key, text in tags.items())
     return result
 
 

@@ -6,6 +6,7 @@ import re
 from typing import Any, Final
 
 import yaml
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.hooks.sts import StsHook
 
 from include import hours
@@ -20,7 +21,7 @@ AUDIT: Final = "audit"
 """The stack that there is only when settings().audit says so; it comes last."""
 BACKSTOP_AFTER: Final = dt.timedelta(minutes=30)
 _MONDAY: Final = dt.date(2026, 1, 5)
-_ASSUMED_ROLE = re.compile(r"arn:aws:sts::(\d+):assumed-role/([^/]+)/.+")
+_ASSUMED_ROLE = re.compile(r"arn:aws:sts::\d+:assumed-role/([^/]+)/.+")
 
 
 class _Template(yaml.SafeLoader):
@@ -110,8 +111,12 @@ def stack(component: str, admin: str) -> Stack:
 
 
 def principal(connection: str) -> str:
-    """IAM ARN of who a connection is: a user's own, or the role behind an assumed one."""
+    """IAM ARN of who a connection is: a user's own, or the role behind an assumed one.
+
+    Only IAM knows a role's path, which belongs to its ARN: those of IAM Identity Center have one.
+    """
     arn = StsHook(aws_conn_id=connection, region_name=settings().region).conn.get_caller_identity()["Arn"]
     if match := _ASSUMED_ROLE.fullmatch(arn):
-        return f"arn:aws:iam::{match[1]}:role/{match[2]}"
+        iam = AwsBaseHook(aws_conn_id=connection, client_type="iam", region_name=settings().region).conn
+        return iam.get_role(RoleName=match[1])["Role"]["Arn"]
     return arn

@@ -54,6 +54,11 @@ def test_update_under_way_is_waited_for(stub):
     NodeGroupHook().scale(WANTED, timeout=10, poll=0.01)
 
 
+def test_group_of_that_size_is_left_alone(stub):
+    described(stub)
+    NodeGroupHook().scale(NodeGroup(name=NODEGROUP_NAME, minimum=1, desired=3, maximum=10), timeout=10, poll=0.01)
+
+
 def test_degraded_group_is_scaled_all_the_same(stub):
     described(stub, status="DEGRADED")
     stub.add_response("update_nodegroup_config", {}, UPDATE)

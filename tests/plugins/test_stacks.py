@@ -127,12 +127,16 @@ def test_after_hours_fit_into_an_alarm(schedule):
     ("caller", "arn"),
     [
         (ADMIN, ADMIN),
-        ("arn:aws:sts::123456789012:assumed-role/Admin/me", "arn:aws:iam::123456789012:role/Admin"),
+        ("arn:aws:sts::123456789012:assumed-role/Admin/me", "arn:aws:iam::123456789012:role/with/a/path/Admin"),
     ],
 )
 def test_principal_is_the_role_behind_a_session(monkeypatch, caller, arn):
+    class Iam:
+        conn = type("Client", (), {"get_role": staticmethod(lambda **_request: {"Role": {"Arn": arn}})})
+
     class Sts:
         conn = type("Client", (), {"get_caller_identity": staticmethod(lambda: {"Arn": caller})})
 
     monkeypatch.setattr(stacks, "StsHook", lambda **_options: Sts)
+    monkeypatch.setattr(stacks, "AwsBaseHook", lambda **_options: Iam)
     assert stacks.principal("aws_admin") == arn

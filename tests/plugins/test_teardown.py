@@ -11,10 +11,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from botocore.exceptions import ClientError
 
+from include import lake
 from include.settings import API_REPOSITORY, JOBS_REPOSITORY, MODEL_PACKAGE_GROUP, settings
 from retail_mlops.dag_defaults import ADMIN
 from retail_mlops.errors import RetailError
 from retail_mlops.hooks.inventory import InventoryHook
+from retail_mlops.hooks.lake import LakeHook
 from retail_mlops.hooks.teardown import TeardownHook
 from retail_mlops.operators import teardown as operators
 from retail_mlops.operators.teardown import DeleteClusterOperator, DeleteStackOperator
@@ -69,6 +71,7 @@ class Account:
         self.hook.stop_jobs(5, 0.1)
         self.hook.delete_images()
         self.hook.delete_packages()
+        self.hook.forget_scaled_down()
         self.hook.delete_logs()
         there = self.statuses()
         for component in reversed(STACKS):
@@ -163,7 +166,8 @@ def test_tearing_down_twice_is_the_same_as_once(account):
 
 def test_keep_data_keeps_the_lake_and_nothing_else(account):
     account.deploy(*STACKS)
-    account.client("s3").put_object(Bucket=settings().bucket, Key="raw/x", Body=b"1")
+    for key in ("raw/x", lake.SCALED_DOWN):
+        account.client("s3").put_object(Bucket=settings().bucket, Key=key, Body=b"1")
 
     account.tear_down(keep_data=True)
 
@@ -172,6 +176,7 @@ def test_keep_data_keeps_the_lake_and_nothing_else(account):
     assert {row.why for row in found.kept} == {"keep_data", "the identity that this runs as"}
     assert account.statuses() == {"mlops-retail-dev-lake": "CREATE_COMPLETE"}
     assert account.client("s3").get_object(Bucket=settings().bucket, Key="raw/x")["Body"].read() == b"1"
+    assert LakeHook(ADMIN).document(lake.SCALED_DOWN) is None  # the next environment is not scaled down
 
 
 # --- faults ---
@@ -308,6 +313,19 @@ def test_orphaned_load_balancer_of_the_cluster_goes(account):
     others = elb.describe_load_balancers()["LoadBalancers"]
     assert [one["LoadBalancerName"] for one in others] == ["b1"]
     elb.delete_load_balancer(LoadBalancerArn=others[0]["LoadBalancerArn"])
+
+
+def test_load_balancer_of_a_cluster_that_no_stack_of_ours_made_stays(account, monkeypatch):
+    tag = {"Key": "kubernetes.io/cluster/mlops-retail-cluster", "Value": "owned"}
+    arn = account.client("elbv2").create_load_balancer(Name="foreign", Type="network", Tags=[tag])
+    arn = arn["LoadBalancers"][0]["LoadBalancerArn"]
+    there = {"cluster": {"name": "mlops-retail-cluster", "status": "ACTIVE"}}
+    monkeypatch.setattr(account.hook.client("eks"), "describe_cluster", lambda name: there)
+    assert account.hook.cluster_name_is_ours() is False
+    assert account.hook.delete_orphaned_balancers() == []
+    monkeypatch.undo()
+    assert account.hook.cluster_name_is_ours() is True
+    account.client("elbv2").delete_load_balancer(LoadBalancerArn=arn)
 
 
 def test_without_a_cluster_its_step_does_nothing(account):

@@ -71,8 +71,8 @@ class Capacity(LoggingMixin):
         return self._plain(self.cluster.core.list_node())
 
     def pods(self) -> list[Object]:
-        """Pods that a node would have to be emptied of: none of a DaemonSet, none that ended."""
-        pods = self._plain(self.cluster.core.list_namespaced_pod(NAMESPACE))
+        """Pods that a node would have to be emptied of: none of a DaemonSet, none that ended or waits for a node."""
+        pods = [one for one in self._plain(self.cluster.core.list_namespaced_pod(NAMESPACE)) if _is_on_a_node(one)]
         return [one for one in pods if one.get("status", {}).get("phase") not in ENDED and not _is_of_daemon_set(one)]
 
     def _plain(self, listed: Any) -> list[Object]:
@@ -207,6 +207,10 @@ class Capacity(LoggingMixin):
             if text != said:
                 self.log.info("waiting: %s", said := text)
             time.sleep(self.poll)
+
+
+def _is_on_a_node(pod: Object) -> bool:
+    return bool(pod["spec"].get("nodeName"))
 
 
 def _is_of_daemon_set(pod: Object) -> bool:

@@ -357,10 +357,16 @@ def _cloudtrail(at: InventoryHook) -> Iterator[Resource]:
 def _kms(at: InventoryHook) -> Iterator[Resource]:
     client = at.client("kms")
     for entry in at.pages("kms", "list_keys", "Keys"):
-        key = client.describe_key(KeyId=entry["KeyId"])["KeyMetadata"]
-        if key.get("KeyManager") == "AWS":
+        try:
+            key = client.describe_key(KeyId=entry["KeyId"])["KeyMetadata"]
+            if key.get("KeyManager") == "AWS":
+                continue
+            tags = as_dict(client.list_resource_tags(KeyId=entry["KeyId"])["Tags"])
+        except ClientError as error:
+            if not code(error).startswith("AccessDenied"):
+                raise
+            at.log.info("key %s cannot be read, so it is none of ours: %s", entry["KeyId"], error)
             continue
-        tags = as_dict(client.list_resource_tags(KeyId=entry["KeyId"])["Tags"])
         if key["KeyState"] == "PendingDeletion":
             until = key["DeletionDate"].date().isoformat()
             yield Resource(key["Arn"], key["KeyId"], tags, note=f"{PENDING} until {until}, costs nothing")

@@ -49,7 +49,10 @@ class NodeGroupHook(EksHook):
         """
         until = time.monotonic() + timeout
         while True:
-            status = self._wait(wanted, until, poll)
+            found = self._wait(wanted, until, poll)
+            if _sizes(found) == wanted:
+                self.log.info("node group %s has these sizes already: %s", wanted.name, _text(wanted))
+                return
             try:
                 self.conn.update_nodegroup_config(
                     clusterName=CLUSTER_NAME,
@@ -63,7 +66,7 @@ class NodeGroupHook(EksHook):
             except ClientError as error:
                 if error.response["Error"]["Code"] not in BUSY or time.monotonic() > until:
                     raise
-                self.log.info("node group %s (%s): %s", wanted.name, status, error)
+                self.log.info("node group %s (%s): %s", wanted.name, found["status"], error)
                 time.sleep(poll)
                 continue
             self.log.info("node group %s: %s", wanted.name, _text(wanted))
@@ -74,15 +77,16 @@ class NodeGroupHook(EksHook):
         issues = self._describe(name).get("health", {}).get("issues", [])
         return "; ".join(f"{one['code']}: {one['message']}" for one in issues) or "EKS names no reason"
 
-    def _wait(self, wanted: NodeGroup, until: float, poll: float) -> str:
+    def _wait(self, wanted: NodeGroup, until: float, poll: float) -> dict[str, Any]:
+        """The group, once it does not change any more."""
         said = ""
-        while (status := self._describe(wanted.name)["status"]) in CHANGING:
+        while (status := (found := self._describe(wanted.name))["status"]) in CHANGING:
             if time.monotonic() > until:
                 raise RetailError(f"node group {wanted.name} is still {status}: run this again when that has ended")
             if status != said:
                 self.log.info("node group %s is %s: waiting for that first", wanted.name, said := status)
             time.sleep(poll)
-        return status
+        return found
 
     def _describe(self, name: str) -> dict[str, Any]:
         try:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from airflow.sdk.exceptions import AirflowException
 from botocore.exceptions import ClientError
 
+from include import lake
 from include.settings import CLUSTER_NAME, settings
 from retail_mlops.hooks.inventory import BATCH, JOB_LOGS, Clients, as_dict, code, our_streams
 from retail_mlops.inventory import CLUSTER_LOGS
@@ -128,11 +129,21 @@ class TeardownHook(Clients):
             return ""
 
     def cluster_name_is_ours(self) -> bool:
-        """Whether what is called after the cluster is ours: no other environment has a stack of that component."""
-        mine = settings().stack("cluster")
-        return not any(
-            name != mine and name.startswith("mlops-retail-") and name.endswith("-cluster") for name in self.stacks()
-        )
+        """Whether what is called after the cluster is ours.
+
+        Not when another environment has a stack of that component, nor when there is such a cluster that no stack of
+        ours made.
+        """
+        others = self.stacks().keys() - {settings().stack("cluster")}
+        if any(name.startswith("mlops-retail-") and name.endswith("-cluster") for name in others):
+            return False
+        try:
+            self.client("eks").describe_cluster(name=CLUSTER_NAME)
+        except ClientError as error:
+            if code(error) not in GONE:
+                raise
+            return True
+        return CLUSTER_NAME in self.made("cluster", "AWS::EKS::Cluster")
 
     def balancers(self) -> dict[str, str]:
         """ARN → name of the load balancers that Services of our cluster asked for."""
@@ -232,6 +243,11 @@ class TeardownHook(Clients):
         return went
 
     # --- buckets ---
+    def forget_scaled_down(self) -> None:
+        """Of a lake that is kept: the record would hold up the next environment, and speaks of one that is gone."""
+        for bucket in self.made("lake", "AWS::S3::Bucket"):
+            self._unless_gone("s3", "delete_object", Bucket=bucket, Key=lake.SCALED_DOWN)
+
     def empty_buckets(self, component: str) -> int:
         """All object versions and delete markers of the buckets of a stack of ours; how many went."""
         return sum(self.empty_bucket(bucket) for bucket in self.made(component, "AWS::S3::Bucket"))

@@ -89,7 +89,9 @@ def resolve(params: dict[str, Any] | None = None) -> dict[str, Any]:
     """Decides what to release and refuses what may not be; skips the run when just that is running already."""
     context, hook, registry, images = get_current_context(), LakeHook(), RegistryHook(), ImageHook()
     records = _records(hook)
-    running = releases.newest_good(records)
+    with ClusterHook().login() as cluster:
+        live = cluster.deployment(API_NAME)
+    running = releases.newest_good(records) if live else None  # a lake may outlive its cluster
     arn, image = params["model_package_arn"] or _announced(context), params["image"]
     if params["rollback_to"]:
         target = rollback_target(params["rollback_to"], running, records)
@@ -102,12 +104,8 @@ def resolve(params: dict[str, Any] | None = None) -> dict[str, Any]:
     split_reference(image)
     images.assert_scanned(image)
     release = release_of(package, image, release_id(package.version, context["ti"]), running)
-    with ClusterHook().login() as cluster:
-        live = cluster.deployment(API_NAME)
-        if running and running.is_live(live) and release.runs_as(live) and not params["force"]:
-            raise AirflowSkipException(
-                f"version {release.version} in {image} runs already as {running.id}: nothing to do"
-            )
+    if running and running.is_live(live) and release.runs_as(live) and not params["force"]:
+        raise AirflowSkipException(f"version {release.version} in {image} runs already as {running.id}: nothing to do")
     print(f"release {release.id}: {package.arn} in {image}; before it: {release.previous or 'nothing'}")
     return asdict(release)
 

@@ -74,6 +74,10 @@ def check() -> None:
             f"{settings().account_id}: names and rights are made of it, so correct the one that is wrong in .env"
         )
     print(f"{caller['Arn']} in {settings().region}")
+    if not settings().cluster_cidrs:
+        print(
+            "RETAIL_CLUSTER_CIDRS is empty: on AWS only the VPC will reach the cluster's API, and `bootstrap` needs it"
+        )
 
 
 def goes_on(params: dict[str, Any]) -> bool:

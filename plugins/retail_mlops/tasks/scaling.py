@@ -80,7 +80,9 @@ def _turn(context: Context, phase: Phase) -> Record | None:
         ours = record.taken(me, phase) if record else Record(phase=Phase.CLAIMED, owner=me)
         if LakeHook().replace_document(lake.SCALED_DOWN, ours.model_dump(mode="json"), tag):
             return ours
-    raise RetailError(f"{said} did not end within {TURN / 3600:.0f} h: end or mend it, then run this again")
+    raise RetailError(
+        f"{said or 'another run'} did not end within {TURN / 3600:.0f} h: end or mend it, then run this again"
+    )
 
 
 def _give_back(record: Record) -> None:

@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowException
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from include.settings import NAMESPACE, settings
+from include.settings import CLUSTER_NAME, NAMESPACE, settings
 from retail_mlops.dag_defaults import ADMIN, ROOT
 from retail_mlops.errors import RetailError
 from retail_mlops.hooks.cluster import Cluster, ClusterHook
@@ -19,6 +19,8 @@ from retail_mlops.operators.approval import Answer
 
 PATIENCE = 600
 """Seconds that jobs, load balancers and pods may take to end."""
+CHANGING = ("PENDING", "CREATING", "UPDATING")
+"""States of a cluster that answers again, or for the first time, when they are over."""
 LOOKS = 3
 """AWS lists some things for a while after their deletion: so often the inventory looks, a poll apart."""
 
@@ -91,6 +93,7 @@ def stop_jobs() -> list[str]:
 def remove_endpoint() -> list[str]:
     """The public endpoint and every load balancer: before the cluster, which alone knows how to remove them."""
     hook = TeardownHook(ADMIN)
+    _wait_until(lambda: hook.cluster_status() not in CHANGING, "the cluster still changes", lambda: [CLUSTER_NAME])
     if hook.cluster_status() == "ACTIVE":
         with ClusterHook(ADMIN).login() as cluster:
             removed = cluster_endpoints(cluster)
@@ -141,7 +144,9 @@ def delete_packages() -> int:
 
 
 def delete_logs() -> list[str]:
-    return TeardownHook(ADMIN).delete_logs()
+    hook = TeardownHook(ADMIN)
+    hook.forget_scaled_down()
+    return hook.delete_logs()
 
 
 def delete_retained() -> list[str]:
