@@ -197,7 +197,7 @@ def test_planned_hours_and_money_are_published(schedule):
     planned = [one for file in cost_files(schedule) for one in file["off"] if one["basis"] == "planned"]
     assert sum(one["saved_usd"] for one in planned) > 0
     assert {saving["what"] for one in planned for saving in one["savings"]} == {
-        "EC2 t3.medium",
+        "EC2 t3.medium Spot",
         "load balancer",
         "public IPv4 address",
     }

@@ -398,7 +398,7 @@ def test_caller_needs_pass_role_for_sagemaker(aws, image, role, bucket):
 
 def test_unknown_operation_is_aws_own_error(aws):
     with pytest.raises(ClientError) as refused:
-        aws.client("sagemaker").list_endpoints()
+        aws.client("sagemaker").list_notebook_instances()
     assert refused.value.response["Error"]["Code"] == "UnknownOperationException"
 
 
