@@ -141,10 +141,11 @@ def log_in(name):
 
 @step
 def resize_nodes(name):
-    """To the size that they have."""
+    """One more at most, and back."""
     nodes = NodeGroupHook()
     for group in nodes.groups():
-        nodes.scale(group, timeout=10, poll=1)
+        for size in (group.model_copy(update={"maximum": group.maximum + 1}), group):
+            nodes.scale(size, timeout=30, poll=1)
 
 
 @step
