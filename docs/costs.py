@@ -22,7 +22,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "costs.md"
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
 
-from include import costs, hours  # noqa: E402 - a script finds its project itself
+from include import costs, hours, templates  # noqa: E402 - a script finds its project itself
 from include.costs import HOURS_A_MONTH, Kind  # noqa: E402
 from include.settings import PREFIX, settings  # noqa: E402
 from retail_mlops.requests import VOLUME_GB  # noqa: E402
@@ -110,21 +110,6 @@ def line(what: str, quantity: str, lives: Lives, usd_an_hour: float) -> Line:
 
 
 # --- what the templates make ---
-class _Loader(yaml.SafeLoader):
-    """CloudFormation's short tags as {tag: value}."""
-
-
-def _construct(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        return {suffix: loader.construct_scalar(node)}
-    if isinstance(node, yaml.SequenceNode):
-        return {suffix: loader.construct_sequence(node, deep=True)}
-    return {suffix: loader.construct_mapping(node, deep=True)}
-
-
-_Loader.add_multi_constructor("!", _construct)
-
-
 OPTIONAL: Final = ("audit",)
 """Stacks that are made only when a setting asks for them: not counted."""
 
@@ -145,7 +130,7 @@ def made() -> list[Made]:
     for path in sorted((ROOT / "infra").glob("*.yaml")):
         if path.stem in OPTIONAL:
             continue
-        template = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a safe loader with more tags
+        template = templates.read(path.read_text())
         defaults = {name: about.get("Default") for name, about in template.get("Parameters", {}).items()}
         on = {name: _is_on(test, defaults) for name, test in template.get("Conditions", {}).items()}
         for name, resource in template["Resources"].items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-import yaml
+from include import templates
 
 KEEPERS: Final = frozenset(
     {
@@ -65,28 +65,9 @@ def table(changes: list[Change]) -> str:
 
 
 # --- templates ---
-class _Template(yaml.SafeLoader):
-    """CloudFormation's tags become one-entry mappings: !Sub x is {"Sub": "x"}."""
-
-
-def _tag(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        return {suffix: loader.construct_scalar(node)}
-    if isinstance(node, yaml.SequenceNode):
-        return {suffix: loader.construct_sequence(node, deep=True)}
-    return {suffix: loader.construct_mapping(node, deep=True)}
-
-
-_Template.add_multi_constructor("!", _tag)
-
-
-def _read(template: str) -> dict[str, Any]:
-    return yaml.load(template, Loader=_Template)  # noqa: S506 - a safe loader with more tags
-
-
 def additions(template: str) -> list[Change]:
     """All resources of a template, as the change set of a fresh stack would list them; a condition is named."""
-    resources = _read(template).get("Resources", {})
+    resources = templates.read(template).get("Resources", {})
     return [
         Change("Add", name, item["Type"], causes=(f"if {item['Condition']}",) if "Condition" in item else ())
         for name, item in resources.items()
@@ -107,7 +88,7 @@ def imports(template: str, parameters: dict[str, str]) -> set[str]:
             for inner in value:
                 walk(inner)
 
-    walk(_read(template))
+    walk(templates.read(template))
     return names
 
 

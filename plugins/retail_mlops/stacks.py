@@ -5,11 +5,10 @@ import hashlib
 import re
 from typing import Any, Final
 
-import yaml
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.hooks.sts import StsHook
 
-from include import hours
+from include import hours, templates
 from include.settings import settings
 from retail_mlops.dag_defaults import ROOT
 from retail_mlops.errors import RetailError
@@ -24,16 +23,9 @@ _MONDAY: Final = dt.date(2026, 1, 5)
 _ASSUMED_ROLE = re.compile(r"arn:aws:sts::\d+:assumed-role/([^/]+)/.+")
 
 
-class _Template(yaml.SafeLoader):
-    """Reads a template's outline; CloudFormation's own tags (!Ref, !Sub …) are of no interest here."""
-
-
-_Template.add_multi_constructor("!", lambda loader, suffix, node: None)
-
-
 def declared(template: str) -> dict[str, dict[str, Any]]:
     """The parameters that a template declares: name → its declaration."""
-    return yaml.load(template, Loader=_Template).get("Parameters", {})  # noqa: S506 - a safe loader with more tags
+    return templates.read(template).get("Parameters", {})
 
 
 def values(admin: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from include import templates
 from include.settings import (
     CLUSTER_NAME,
     JOBS_REPOSITORY,
@@ -44,23 +45,8 @@ NO_NARROWER_RESOURCE = re.compile(
 """Actions that AWS offers on `*` only."""
 
 
-class _Loader(yaml.SafeLoader):
-    """CloudFormation's short tags as {tag: value}."""
-
-
-def _construct(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        return {suffix: loader.construct_scalar(node)}
-    if isinstance(node, yaml.SequenceNode):
-        return {suffix: loader.construct_sequence(node, deep=True)}
-    return {suffix: loader.construct_mapping(node, deep=True)}
-
-
-_Loader.add_multi_constructor("!", _construct)
-
-
 def load(path: Path) -> dict[str, Any]:
-    return yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a safe loader with more tags
+    return templates.read(path.read_text())
 
 
 @pytest.fixture(params=TEMPLATES, ids=lambda path: path.stem)

@@ -1,11 +1,8 @@
 """Teardown against the embedded AWS, with the real templates: faults, leftovers, two environments. No cluster here."""
 
 import json
-import shutil
-import tempfile
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
@@ -22,7 +19,7 @@ from retail_mlops.operators import teardown as operators
 from retail_mlops.operators.teardown import DeleteClusterOperator, DeleteStackOperator
 from retail_mlops.stacks import stack
 from retail_mlops.tasks import teardown as tasks
-from tests.local.aws.conftest import Service
+from tests.local.aws.conftest import service  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +31,7 @@ PERSON = "arn:aws:iam::123456789012:user/bootstrap"
 class Account:
     """The embedded account as the person sees it, and the steps of teardown as Airflow runs them."""
 
-    def __init__(self, service):
+    def __init__(self, service):  # noqa: F811
         self.client = cache(service.client)
         self.hook, self.inventory = TeardownHook(ADMIN), InventoryHook(ADMIN)
 
@@ -84,19 +81,7 @@ class Account:
 
 
 @pytest.fixture(scope="module")
-def service():
-    base = Path(tempfile.mkdtemp(prefix="aws-"))
-    made = Service(base)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.remove()
-        shutil.rmtree(base, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def shared(service):
+def shared(service):  # noqa: F811
     """Clients take long to make: one account for all tests."""
     keys = json.loads((service.state / "aws" / "bootstrap.json").read_text())
     connection = {

@@ -9,22 +9,16 @@ from airflow.providers.amazon.aws.hooks.ec2 import EC2Hook
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
 from include.settings import CLUSTER_NAME, PROJECT, settings
+from retail_mlops.hooks.inventory import BATCH, as_dict
+from retail_mlops.inventory import cluster_in
 from retail_mlops.scaling import Balancer, Instance, Job
 
 NOT_TERMINATED: Final = ("pending", "running", "shutting-down", "stopping", "stopped")
-OF_CLUSTER: Final = f"kubernetes.io/cluster/{CLUSTER_NAME}"
-"""Tag that EKS puts on nodes and load balancers that it makes for the cluster."""
-TAGS_A_CALL: Final = 20
-"""Most load balancers whose tags one call may ask for."""
 
 
 def _is_ours(tags: dict[str, str]) -> bool:
     of_environment = tags.get("Project") == PROJECT and tags.get("Environment") == settings().environment
-    return OF_CLUSTER in tags or tags.get("elbv2.k8s.aws/cluster") == CLUSTER_NAME or of_environment
-
-
-def _as_dict(tags: list[dict[str, str]]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in tags}
+    return cluster_in(tags) == CLUSTER_NAME or of_environment
 
 
 class RunningHook:
@@ -48,7 +42,7 @@ class RunningHook:
             for page in pages.paginate(Filters=alive)
             for reservation in page["Reservations"]
             for one in reservation["Instances"]
-            if _is_ours(tags := _as_dict(one.get("Tags", [])))
+            if _is_ours(tags := as_dict(one.get("Tags", [])))
         ]
 
     def balancers(self) -> list[Balancer]:
@@ -56,9 +50,9 @@ class RunningHook:
         pages = elb.get_paginator("describe_load_balancers").paginate()
         all_of_them = {one["LoadBalancerArn"]: one for page in pages for one in page["LoadBalancers"]}
         arns, found = list(all_of_them), []
-        for start in range(0, len(arns), TAGS_A_CALL):
-            for described in elb.describe_tags(ResourceArns=arns[start : start + TAGS_A_CALL])["TagDescriptions"]:
-                tags, one = _as_dict(described["Tags"]), all_of_them[described["ResourceArn"]]
+        for start in range(0, len(arns), BATCH):
+            for described in elb.describe_tags(ResourceArns=arns[start : start + BATCH])["TagDescriptions"]:
+                tags, one = as_dict(described["Tags"]), all_of_them[described["ResourceArn"]]
                 if _is_ours(tags):
                     public = one.get("Scheme") == "internet-facing"
                     found.append(

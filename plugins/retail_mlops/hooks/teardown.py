@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from include import lake
 from include.settings import CLUSTER_NAME, settings
 from retail_mlops.hooks.inventory import BATCH, JOB_LOGS, Clients, as_dict, code, our_streams
-from retail_mlops.inventory import CLUSTER_LOGS
+from retail_mlops.inventory import CLUSTER_LOGS, cluster_in
 
 GONE: Final = (
     "ResourceNotFoundException",
@@ -157,7 +157,7 @@ class TeardownHook(Clients):
         for begin in range(0, len(arns), BATCH):
             answer = self.client("elbv2").describe_tags(ResourceArns=arns[begin : begin + BATCH])
             for one in answer["TagDescriptions"]:
-                if f"kubernetes.io/cluster/{CLUSTER_NAME}" in as_dict(one["Tags"]):
+                if cluster_in(as_dict(one["Tags"])) == CLUSTER_NAME:
                     yield one["ResourceArn"]
 
     def delete_orphaned_balancers(self) -> list[str]:

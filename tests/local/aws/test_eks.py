@@ -15,13 +15,13 @@ import boto3
 import jwt
 import psutil
 import pytest
-import yaml
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.signers import RequestSigner
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from include import templates
 from include.settings import CLUSTER_NAME, NODEGROUP_NAME, REGION
 from local import config
 from local.aws import credentials
@@ -31,13 +31,6 @@ from tests.local.aws.conftest import Service, eventually
 pytestmark = pytest.mark.integration
 
 ORDER = ("network", "lake", "registry", "identity", "cluster", "observability", "budget")
-
-
-class Template(yaml.SafeLoader):
-    """Reads a template's outline."""
-
-
-Template.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
 def parameters(service: Service, template: str, **changed: str) -> list[dict[str, str]]:
@@ -61,7 +54,7 @@ def parameters(service: Service, template: str, **changed: str) -> list[dict[str
         "MonthlyBudget": "50",
         "BackstopState": "DISABLED",
     } | changed
-    declared = yaml.load(template, Loader=Template)["Parameters"]  # noqa: S506 - a safe loader with more tags
+    declared = templates.read(template)["Parameters"]
     return [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items() if key in declared]
 
 
