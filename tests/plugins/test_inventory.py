@@ -1,8 +1,12 @@
 """What counts as an environment's: tag, name, VPC, cluster; and what is somebody else's."""
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 
 from include.costs import Kind
+from retail_mlops.hooks.inventory import InventoryHook, _kms
 from retail_mlops.inventory import Inventory, Resource, Row, Scope, cluster_in, environment_in, sort_of, split, table
 
 ARN = "arn:aws:{}:ap-southeast-1:123456789012:{}"
@@ -160,3 +164,32 @@ def test_sort_of_an_arn(arn, sort):
 def test_names_of_another_form_have_no_environment():
     assert environment_in("mlops/retail-api") == ""
     assert environment_in("/aws/sagemaker/TrainingJobs") == ""
+
+
+# --- keys: nobody may read every key of an account, an administrator neither ---
+@pytest.fixture
+def keys():
+    """One key that cannot be described, for the reason that the test gives, and one that is ours."""
+    client = boto3.client("kms", region_name="ap-southeast-1", aws_access_key_id="x", aws_secret_access_key="y")
+    hook, arn = InventoryHook("aws_admin"), ARN.format("kms", "key/ours")
+    hook.client = lambda _service: client
+    with Stubber(client) as stub:
+
+        def listed(refusal):
+            stub.add_response("list_keys", {"Keys": [{"KeyId": "theirs"}, {"KeyId": "ours"}]})
+            stub.add_client_error("describe_key", refusal)
+            about = {"KeyId": "ours", "Arn": arn, "KeyManager": "CUSTOMER", "KeyState": "Enabled"}
+            stub.add_response("describe_key", {"KeyMetadata": about})
+            stub.add_response("list_resource_tags", {"Tags": []})
+            return [key.arn for key in _kms(hook)]
+
+        yield listed
+
+
+def test_key_that_may_not_be_read_is_passed_over(keys):
+    assert keys("AccessDeniedException") == [ARN.format("kms", "key/ours")]
+
+
+def test_key_that_fails_otherwise_is_no_empty_inventory(keys):
+    with pytest.raises(ClientError, match="KMSInternalException"):
+        keys("KMSInternalException")
