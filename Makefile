@@ -69,7 +69,7 @@ test: kube ## every test that needs no browser and no Docker, with one end-to-en
 	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "not faults"
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "not faults"
 test-unit: install ## the fast part: no embedded world
-	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "not integration and not faults"
+	@.venv/airflow/bin/pytest -n 2 --dist loadfile $(AIRFLOW_TESTS) -m "not integration and not faults"
 	@.venv/dev/bin/pytest -n 2 --dist loadfile $(DEV_TESTS) -m "not integration and not faults"
 test-faults: kube ## the fault tables, against a running embedded world of their own
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m faults

@@ -10,6 +10,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 
+from include.settings import settings
 from retail_mlops.changes import Change
 from retail_mlops.errors import RetailError
 from retail_mlops.hooks.cloudformation import ChangeSet, Stack, StackHook
@@ -302,7 +303,9 @@ def test_everything_but_approve_executes_nothing_and_leaves_no_change_set(world,
 
 
 # --- faults of the account ---
-def test_deleted_by_hand_is_no_up_to_date_stack(world, operator):
+def test_deleted_by_hand_is_no_up_to_date_stack(world, operator, monkeypatch):
+    pauses = []
+    monkeypatch.setattr("retail_mlops.hooks.cloudformation.time.sleep", pauses.append)
     operator.kind = None
     for _ in range(2):
         world.status("CREATE_COMPLETE")
@@ -320,6 +323,7 @@ def test_deleted_by_hand_is_no_up_to_date_stack(world, operator):
     world.stub.add_response("describe_stack_resource_drifts", {"StackResourceDrifts": [drift]})
     with pytest.raises(RetailError, match=r"Bucket \(AWS::S3::Bucket\) was deleted by hand"):
         operator.execute(CONTEXT)
+    assert pauses == [settings().poll_seconds]
 
 
 def test_credentials_that_expired_half_way_say_what_to_do(world, operator):
