@@ -73,7 +73,7 @@ test-unit: install ## the fast part: no embedded world
 	@.venv/dev/bin/pytest -n 2 --dist loadfile $(DEV_TESTS) -m "not integration and not faults"
 test-faults: kube ## the fault tables, against a running embedded world of their own
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m faults
-test-ui: kube .venv/ui/lock.sha256 ## Airflow and the API in a real browser, on the world of a finished demo
+test-ui: kube .venv/ui/lock.sha256 ## the life of an environment, clicked in a real browser, in a world of its own
 	@.venv/ui/bin/pytest tests/ui
 check: install .venv/iac/lock.sha256 ## lint, format, types, import rules, manifests, templates
 	@.venv/dev/bin/ruff check .

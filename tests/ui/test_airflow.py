@@ -11,11 +11,12 @@ from playwright.sync_api import Locator, Page, expect
 
 from local import config
 from local.airflow.api import Airflow
-from tests.ui.conftest import PATIENCE, sign_in
+from tests.ui.conftest import answer, open_form, sign_in, submit, wait_for_question
+
+pytestmark = pytest.mark.usefixtures("demo")
 
 WEEKS = ["200607", "200608", "200609"]
 TREES = 40
-expect.set_options(timeout=PATIENCE)
 
 
 def test_a_wrong_password_is_refused(page: Page) -> None:
@@ -52,8 +53,7 @@ def test_a_range_of_dates_is_backfilled_by_shop_week(signed_in: Page, airflow: A
 @pytest.mark.timeout(900)
 def test_a_model_trained_with_other_params_is_approved_and_then_served(signed_in: Page, airflow: Airflow) -> None:
     run = train_with_params(signed_in, airflow)
-    wait_for_question(airflow, run)
-    version = approve(signed_in, "as good with fewer trees")
+    version = approve(signed_in, airflow, run, "as good with fewer trees")
     assert airflow.wait("train", run, timeout=120)["state"] == "success"
     release = wait_for_release(airflow, run)
     assert airflow.wait("deploy", release, timeout=240)["state"] == "success"
@@ -72,38 +72,20 @@ def train_with_params(page: Page, airflow: Airflow) -> str:
     page.keyboard.press("Delete")
     page.keyboard.insert_text(json.dumps({"trees": TREES}))
     form.locator("label:has(input[name=element_force])").click()
-    form.get_by_test_id("trigger-dag-submit").click()
-    page.wait_for_url("**/dags/train/runs/*")
-    run = urllib.parse.unquote(page.url.rpartition("/")[2])
+    run = submit(page, form, "train")
     asked = airflow.run("train", run)["conf"]
     assert (asked["hyperparameters"], asked["force"]) == ({"trees": TREES}, True)
     return run
 
 
-def approve(page: Page, reason: str) -> str:
-    """Finds the question as a person would, reads the evidence, approves; the version of the model."""
-    page.goto("/")
-    page.get_by_role("button", name="Browse").click()
-    page.get_by_text("Required Actions", exact=True).last.click()
-    waiting = page.get_by_role("row").filter(has_text="Approval Required")
-    subject = waiting.get_by_role("link", name="of the price sensitivity model?")
-    version = subject.inner_text().removeprefix("Approve version ").partition(" ")[0]
-    subject.click()
-    expect(page.get_by_text(f"Version {version}", exact=True)).to_be_visible()
-    expect(page.get_by_role("row", name="macro F1").first).to_contain_text("0.")
-    expect(page.get_by_text(f'{{"trees": {TREES},')).to_be_visible()
-    button = page.get_by_test_id("hitl-option-Approve")
-    expect(button).to_be_disabled()  # until there is a reason
-    page.locator("[name=element_reason]").fill(reason)
-    button.click()
-    expect(page.get_by_text("Response received at")).to_be_visible()
+def approve(page: Page, airflow: Airflow, run: str, reason: str) -> str:
+    """Reads the evidence and approves; the version of the model."""
+    wait_for_question(airflow, "train", run, "approve")
+    (question,) = airflow.questions("train", run)
+    version = question["subject"].removeprefix("Approve version ").partition(" ")[0]
+    evidence = [f"Version {version}", "macro F1", f'{{"trees": {TREES},']
+    answer(page, question["subject"], "Approve", reason, evidence)
     return version
-
-
-def open_form(page: Page, dag: str) -> Locator:
-    page.goto(f"/dags/{dag}")
-    page.get_by_role("button", name="Trigger").first.click()
-    return page.get_by_role("dialog").first
 
 
 def choose_date(form: Locator, day: str) -> None:
@@ -116,17 +98,6 @@ def choose_date(form: Locator, day: str) -> None:
     time_of_day.press("Enter")
     form.page.keyboard.press("Escape")
     expect(picker).not_to_be_visible()
-
-
-def wait_for_question(airflow: Airflow, run: str) -> None:
-    def answered(seen: dict[str, Any]) -> bool:
-        return seen["approve"] == "awaiting_input" or "failed" in seen.values()
-
-    until = time.monotonic() + 420
-    while not answered(states := {task["task_id"]: task["state"] for task in airflow.task_instances("train", run)}):
-        assert time.monotonic() < until, states
-        time.sleep(1)
-    assert states["approve"] == "awaiting_input", states
 
 
 def wait_for_release(airflow: Airflow, training: str) -> str:

@@ -1,14 +1,14 @@
 """The two pages of the API."""
 
+from typing import Any
+
 import pytest
 from playwright.sync_api import Page, expect
 
-from local.airflow.api import Airflow
-
 
 @pytest.fixture
-def endpoint(airflow: Airflow) -> str:
-    return f"http://127.0.0.1:{airflow.world.endpoint}"
+def endpoint(demo: dict[str, Any]) -> str:
+    return demo["endpoint"]
 
 
 def test_the_front_page_names_the_model_and_scores_a_basket(page: Page, endpoint: str) -> None:

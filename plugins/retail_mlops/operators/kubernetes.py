@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from include.settings import settings
 from retail_mlops.dag_defaults import AIRFLOW
+from retail_mlops.errors import skip
 from retail_mlops.hooks.cluster import ClusterHook
 
 Manifest = dict[str, Any]
@@ -82,7 +82,7 @@ class ClusterJobOperator(_ClusterOperator):
 
     def execute(self, context: Context) -> None:
         if self.manifest is None:
-            raise AirflowSkipException("there is nothing to run")
+            skip("there is nothing to run")
         with self.hook.login() as cluster:
             self._started = cluster.start_job(self.manifest)
             text = cluster.wait_for_job(self._started, self.timeout, min(settings().poll_seconds, 5))

@@ -9,13 +9,12 @@ from typing import Any
 from urllib.parse import urlparse
 
 from airflow.sdk import Context, get_current_context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from include import lake
 from include.settings import API_NAME, API_REPOSITORY, settings
 from retail_mlops import releases
 from retail_mlops.dag_defaults import APPROVED_MODEL
-from retail_mlops.errors import RetailError
+from retail_mlops.errors import RetailError, skip
 from retail_mlops.hooks.cluster import Cluster, ClusterHook
 from retail_mlops.hooks.ecr import ImageHook, split_reference
 from retail_mlops.hooks.lake import LakeHook
@@ -105,7 +104,7 @@ def resolve(params: dict[str, Any] | None = None) -> dict[str, Any]:
     images.assert_scanned(image)
     release = release_of(package, image, release_id(package.version, context["ti"]), running)
     if running and running.is_live(live) and release.runs_as(live) and not params["force"]:
-        raise AirflowSkipException(f"version {release.version} in {image} runs already as {running.id}: nothing to do")
+        skip(f"version {release.version} in {image} runs already as {running.id}: nothing to do")
     print(f"release {release.id}: {package.arn} in {image}; before it: {release.previous or 'nothing'}")
     return asdict(release)
 
@@ -156,7 +155,7 @@ def roll_back() -> None:
     context = get_current_context()
     release = _release(context)
     if release is None:
-        raise AirflowSkipException("nothing was released: nothing to roll back")
+        skip("nothing was released: nothing to roll back")
     with ClusterHook().login() as cluster:
         if not release.is_live(cluster.deployment(API_NAME)):
             _record(release, releases.FAILED, context, "it failed before it changed the cluster")

@@ -3,11 +3,10 @@
 from typing import Any, Final
 
 from airflow.sdk import Context, get_current_context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from include import lake
 from include.settings import JOBS_REPOSITORY, settings
-from retail_mlops.errors import RetailError
+from retail_mlops.errors import RetailError, skip
 from retail_mlops.hooks.ecr import ImageHook
 from retail_mlops.hooks.lake import LakeHook
 from retail_mlops.names import job_name
@@ -97,7 +96,7 @@ def check_raw(week: str, params: dict[str, Any] | None = None) -> str:
         hook.document(lake.gold_manifest(week)), key, hook.sha256(key), params["accept_new_raw"], params["force"]
     )
     if reason is None:
-        raise AirflowSkipException(f"gold of {week} is already built from {key}: nothing to write")
+        skip(f"gold of {week} is already built from {key}: nothing to write")
     print(f"building {week}: {reason}")
     return key
 

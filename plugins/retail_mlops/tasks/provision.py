@@ -8,14 +8,13 @@ from typing import Any, Final
 import yaml
 from airflow.providers.amazon.aws.hooks.sts import StsHook
 from airflow.sdk import Connection, Context, get_current_context
-from airflow.sdk.exceptions import AirflowSkipException
 from botocore.exceptions import ClientError
 
 from include import lake
 from include.settings import API_REPOSITORY, settings
 from retail_mlops import releases, requests
 from retail_mlops.dag_defaults import ADMIN, AIRFLOW, ROOT
-from retail_mlops.errors import RetailError
+from retail_mlops.errors import RetailError, skip
 from retail_mlops.hooks.cloudformation import readable
 from retail_mlops.hooks.ecr import ImageHook
 from retail_mlops.hooks.lake import LakeHook
@@ -99,11 +98,11 @@ def prepare_smoke() -> dict[str, str]:
     """
     hook, ti = LakeHook(ADMIN), get_current_context()["ti"]
     if hook.document(lake.SCALED_DOWN) is not None:
-        raise AirflowSkipException("the environment is scaled down, no node could run the smoke Job: run scale_up")
+        skip("the environment is scaled down, no node could run the smoke Job: run scale_up")
     try:
         image = ImageHook(ADMIN).newest(API_REPOSITORY)
     except RetailError as empty:
-        raise AirflowSkipException(f"{empty}; then run provision again: it ends with the smoke Job") from empty
+        skip(f"{empty}; then run provision again: it ends with the smoke Job")
     run = run_digest(ti.dag_id, ti.run_id)
     smoke = Smoke(image, f"{run}-{ti.try_number} {dt.datetime.now(dt.UTC):%FT%TZ}", f"{foreign_bucket_prefix()}{run}")
     hook.put(lake.SMOKE, smoke.marker, content_type="text/plain")

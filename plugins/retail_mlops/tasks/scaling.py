@@ -8,13 +8,12 @@ from typing import Any, Final, Literal
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk import Context, get_current_context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from include import hours, lake
 from include.settings import METRIC_NAMESPACE, settings
 from retail_mlops import releases, scaling
 from retail_mlops.dag_defaults import AIRFLOW
-from retail_mlops.errors import RetailError
+from retail_mlops.errors import RetailError, skip
 from retail_mlops.hooks.capacity import Capacity
 from retail_mlops.hooks.cluster import ClusterHook
 from retail_mlops.hooks.lake import LakeHook
@@ -94,12 +93,12 @@ def _give_back(record: Record) -> None:
 def _skip_when_late(context: Context, going: Literal["down", "up"]) -> None:
     """A scheduled run whose time is over does nothing; a run by hand does what it was asked to."""
     if context["dag_run"].run_type == "scheduled" and (reason := scaling.late(going, dt.datetime.now(dt.UTC))):
-        raise AirflowSkipException(reason)
+        skip(reason)
 
 
 def _skip_without_cluster() -> None:
     if not NodeGroupHook().has_cluster():
-        raise AirflowSkipException("there is no cluster: nothing runs, nothing to restore")
+        skip("there is no cluster: nothing runs, nothing to restore")
 
 
 def _capacity(cluster: Any, patience: int = PATIENCE) -> Capacity:
@@ -240,7 +239,7 @@ def claim() -> None:
     moment = context["dag_run"].run_after
     if context["dag_run"].run_type == "scheduled" and mine and mine.off_since and mine.off_since > moment:
         _keep(mine.but(phase=Phase.DOWN))
-        raise AirflowSkipException(
+        skip(
             f"the environment was scaled down at {mine.off_since:%Y-%m-%d %H:%M} UTC, after this run's own time "
             f"({moment:%Y-%m-%d %H:%M} UTC): it stays down until the next scale_up"
         )
@@ -248,7 +247,7 @@ def claim() -> None:
         mine = _after_the_backstop(context)
     elif mine.state is None:
         _give_back(mine)
-        raise AirflowSkipException("scale_down had not begun to change anything: nothing to restore")
+        skip("scale_down had not begun to change anything: nothing to restore")
     print(f"to restore: {mine.state}")
 
 
@@ -256,7 +255,7 @@ def _after_the_backstop(context: Context) -> Record:
     """Without a record only one thing may be down: our node group, stopped by EventBridge while Airflow slept."""
     groups = NodeGroupHook().groups()
     if not any(scaling.size_of(group) != group for group in groups):
-        raise AirflowSkipException("nothing is scaled down (no record, no stopped node group): nothing to do")
+        skip("nothing is scaled down (no record, no stopped node group): nothing to do")
     print("no record, but the node group is stopped: the nightly backstop did that. It gets its stack's size again")
     with ClusterHook().login() as cluster:
         state = _capacity(cluster).state(groups)

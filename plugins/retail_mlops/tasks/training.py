@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from airflow.sdk import Context, get_current_context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from include import lake
 from include.settings import JOBS_REPOSITORY, settings
 from include.train.evidence import Evaluation
 from include.train.gate import Thresholds, judge
 from retail_mlops.dag_defaults import APPROVED_MODEL
-from retail_mlops.errors import RetailError
+from retail_mlops.errors import RetailError, skip
 from retail_mlops.evidence import markdown
 from retail_mlops.hooks.ecr import ImageHook
 from retail_mlops.hooks.lake import LakeHook
@@ -92,7 +91,7 @@ def plan(params: dict[str, Any] | None = None) -> dict[str, Any]:
     weeks = chosen_weeks(there, params["weeks"])
     gold_digest = digest_of({week: hook.content(lake.gold_manifest(week)) for week in weeks})
     if not params["force"] and nothing_new(registry.newest(), gold_digest, params["hyperparameters"]):
-        raise AirflowSkipException(
+        skip(
             f"gold of {weeks[0]} to {weeks[-1]} is what the last model was trained on: nothing new to learn "
             "(train with `force` to do it all the same)"
         )

@@ -1,0 +1,45 @@
+"""A world of the tests' own: its own state, ports and addresses, beside whatever else runs on this machine."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local import config
+
+PYTHON = config.ROOT / ".venv/local-aws/bin/python"
+WEEKS = 6
+
+Env = dict[str, str]
+
+
+def run(env: Env, module: str, *args: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """`python -m module args` of the embedded world; its output becomes the failure when it fails."""
+    done = subprocess.run([PYTHON, "-m", module, *args], cwd=config.ROOT, env=env, capture_output=True, text=True)
+    if check and done.returncode:
+        raise AssertionError(
+            f"{module} {args} ended with {done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        )
+    return done
+
+
+@contextmanager
+def private_world() -> Iterator[tuple[Path, Env]]:
+    """Its folder, with synthetic weekly files in `weeks`, and the variables that name both; gone at the end."""
+    state = Path(tempfile.mkdtemp(prefix="rmw-"))  # short: sockets have a length limit
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOCAL_", "RETAIL_", "AWS_"))}
+    env = kept | {"LOCAL_STATE": str(state), "DATA": str(state / "weeks")}
+    try:
+        jobs = config.ROOT / ".venv/jobs/bin/python"
+        generate = [jobs, "-m", "local.data", "--out", state / "weeks", "--weeks", str(WEEKS)]
+        subprocess.run(generate, cwd=config.ROOT, check=True)
+        yield state, env
+    finally:
+        left = run(env, "local", "clean", check=False)
+        if left.returncode:
+            print(left.stdout, left.stderr, file=sys.stderr)
+        shutil.rmtree(state, ignore_errors=True)
