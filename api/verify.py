@@ -89,10 +89,21 @@ class Client:
     def call(self, method: str, path: str, document: Any = None) -> tuple[int, dict[str, Any], str]:
         """Status, JSON answer, model version; OSError or HTTPException when there is no answer."""
         content = None if document is None else json.dumps(document).encode()
+        reply, answer = self._send(method, path, content)
+        return reply.status, json.loads(answer), reply.headers.get("X-Model-Version", "")
+
+    def text(self, path: str) -> str:
+        """A page's text; CannotTell when it is refused, OSError or HTTPException when there is no answer."""
+        reply, answer = self._send("GET", path, None)
+        if reply.status != 200:
+            raise CannotTell(f"GET {path}: {reply.status}")
+        return answer.decode()
+
+    def _send(self, method: str, path: str, content: bytes | None) -> tuple[http.client.HTTPResponse, bytes]:
         try:
             self._connection.request(method, path, content, self._headers)
             reply = self._connection.getresponse()
-            return reply.status, json.loads(reply.read()), reply.headers.get("X-Model-Version", "")
+            return reply, reply.read()
         except (OSError, http.client.HTTPException):
             self._connection.close()
             raise
