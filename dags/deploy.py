@@ -1,15 +1,20 @@
 """# deploy
 
-Puts an approved model into the cluster: **resolve** → **stage** → **apply** → **rollout** → **verify** → **record**;
-when one of them fails after the cluster was changed, **roll_back** puts the release before back, and the run fails.
+Puts an approved model into the cluster, by way of a canary: **resolve** → **stage** → **canary** (one pod, outside the
+Service) → **verify_canary** → **join** (it gets its share of the requests) → **bake** → **promote** → **verify** →
+**record** → **remove_canary**. When one of them fails, **roll_back** takes the canary away and, if the stable pods were
+changed already, puts the release before back; the run fails.
 
-Starts by itself when `train` announces an `approved_model`, or by hand.
+Starts by itself when `train` announces an `approved_model`, or by hand. A second run waits for the first.
 
 - **Waits while the environment is scaled down**, or about to be, and says so; goes on after `scale_up`.
 - Refuses any model package that is not Approved, and an image whose scan is missing or not clean.
 - The release gets its own copy of the bundle, and only if its digest is the approved one.
 - The image runs by digest; the manifests are `k8s/rendered/`, patched and applied server-side.
-- `verify` replays held-out baskets against the new pods, from inside the cluster.
+- `verify_canary` and `verify` replay held-out baskets from inside the cluster; each answer must be the bundle's own.
+- `bake` compares canary and stable pods for `bake_seconds`: failed requests, p95, restarts. It is left out for the
+  first release and for a rollback.
+- What the checks found is a table in the log of `record` or `roll_back`, and in `logs/deployments/<release>.json`.
 - Nothing to do when the same model runs in the same image already; `force` releases it again.
 - `rollback_to`: `previous`, or the id of a release that ran before. Its model must still be Approved.
 """
@@ -21,6 +26,7 @@ from airflow.sdk import Param, chain, task
 from include.settings import API_NAME, settings
 from retail_mlops.dag_defaults import APPROVED_MODEL, Tag, retail_dag
 from retail_mlops.operators.kubernetes import ApplyOperator, ClusterJobOperator, RolloutOperator
+from retail_mlops.releases import CANARY
 from retail_mlops.scaling import WAITING_TASK
 from retail_mlops.tasks import deploy as tasks
 from retail_mlops.tasks.scaling import may_deploy
@@ -41,6 +47,14 @@ from retail_mlops.tasks.scaling import may_deploy
         "rollback_to": Param(
             None, type=["null", "string"], title="Roll back to", description="`previous`, or the id of a release"
         ),
+        "bake_seconds": Param(
+            settings().bake_seconds,
+            type="integer",
+            minimum=0,
+            maximum=6 * 3600,
+            title="Seconds to bake",
+            description="how long canary and stable pods are compared; 0: not at all",
+        ),
     },
     doc_md=__doc__,
 )
@@ -54,12 +68,22 @@ def deploy() -> None:
     )(may_deploy)()
     resolve = task(tasks.resolve)()
     stage = task(tasks.stage)()
-    apply = ApplyOperator(task_id="apply", manifests=tasks.manifests)
+    canary = ApplyOperator(task_id="canary", manifests=tasks.canary)
+    canary_rollout = RolloutOperator(task_id="canary_rollout", deployment=CANARY)
+    verify_canary = ClusterJobOperator(task_id="verify_canary", manifest=tasks.verification_of_canary)
+    join = task(tasks.join)()
+    bake = ClusterJobOperator(task_id="bake", manifest=tasks.baking)
+    promote = ApplyOperator(
+        task_id="promote", manifests=tasks.manifests, trigger_rule="none_failed_min_one_success"
+    )  # bake may be skipped
     rollout = RolloutOperator(task_id="rollout", deployment=API_NAME)
     verify = ClusterJobOperator(task_id="verify", manifest=tasks.verification)
     record = task(tasks.record)()
-    chain(up, resolve, stage, apply, rollout, verify, record)
-    [apply, rollout, verify] >> task(tasks.roll_back, trigger_rule="one_failed")()
+    remove_canary = task(tasks.remove_canary)()
+    steps = [canary, canary_rollout, verify_canary, join, bake, promote, rollout, verify]
+    chain(up, resolve, stage, *steps, record, remove_canary)
+    join >> promote
+    steps >> task(tasks.roll_back, trigger_rule="one_failed")()
 
 
 deploy()

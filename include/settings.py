@@ -74,6 +74,11 @@ class Settings(BaseSettings):
         30, ge=1, le=120, description="how often a waiting task asks AWS; the embedded world uses 1"
     )
 
+    # --- release ---
+    bake_seconds: int = Field(
+        300, ge=0, le=6 * 3600, description="how long a canary is compared with the stable pods; 0: not at all"
+    )
+
     # --- cost schedule, in TIMEZONE ---
     scale_down_at: str = Field("22:00", pattern=_TIME, description="when the environment goes down")
     scale_down_days: str = Field("mon-sun", pattern=_WEEKDAYS, description="weekdays on which it does")

@@ -53,6 +53,7 @@ def retail(world: config.World) -> dict[str, str]:
     embedded = {
         "RETAIL_OVERLAY": "embedded",
         "RETAIL_POLL_SECONDS": "1",
+        "RETAIL_BAKE_SECONDS": "15",
         "RETAIL_ENDPOINT_PORT": str(world.endpoint),
         "RETAIL_REQUIRE_IMAGE_SCAN": "false",
     }

@@ -13,13 +13,19 @@ from include import lake
 from include.settings import API_NAME, API_SERVICE_ACCOUNT, settings
 from retail_mlops.dag_defaults import ROOT
 from retail_mlops.errors import RetailError
+from retail_mlops.evidence import table
 from retail_mlops.requests import url
 
 ANNOTATION: Final = "retail-mlops/"
 PUBLIC_SERVICE: Final = f"{API_NAME}-public"
+CANARY: Final = f"{API_NAME}-canary"
+"""Name of the canary's Deployment, and of the Service that leads to it alone."""
+STABLE: Final = f"{API_NAME}-stable"
+"""Name of the Service that leads to every pod but the canary's."""
+TRACK: Final = "retail-mlops/track"
+IN_SERVICE: Final = {"retail-mlops/in-service": "true"}
+"""Label of the pods that get users' traffic."""
 RELEASED, ROLLED_BACK, FAILED = "released", "rolled back", "failed"
-IN_CLUSTER_URL: Final = "http://$(RETAIL_API_SERVICE_HOST):$(RETAIL_API_SERVICE_PORT)"
-"""Where a pod of the namespace finds the Service: Kubernetes fills both variables, with or without a DNS add-on."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +93,6 @@ def rendered() -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(path.read_text()) if document]
 
 
-def verification_job() -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "k8s" / "verify-job.yaml").read_text())
-
-
 def patched(manifests: list[dict[str, Any]], release: Release) -> list[dict[str, Any]]:
     """The manifests of a release: image by digest, what the pods are told, annotations, role, port of the endpoint.
 
@@ -121,19 +123,60 @@ def service_account(manifests: list[dict[str, Any]]) -> dict[str, Any]:
     return account
 
 
-def patched_job(manifest: dict[str, Any], release: Release) -> dict[str, Any]:
-    """The Job that replays the release's held-out baskets against the Service."""
-    result = copy.deepcopy(manifest)
-    result["metadata"]["name"] = f"{manifest['metadata']['name']}-{release.id}"
-    result["metadata"].setdefault("annotations", {})[f"{ANNOTATION}release"] = release.id
+def canary(manifests: list[dict[str, Any]], release: Release) -> list[dict[str, Any]]:
+    """One pod of the release that gets no traffic yet, and what it needs; what is there of the API stays as it is."""
+    needed = [
+        item
+        for item in patched(manifests, release)
+        if item["kind"] in ("ServiceAccount", "NetworkPolicy", "Deployment")
+        or (item["kind"] == "Service" and item["metadata"]["name"] != PUBLIC_SERVICE)
+    ]
+    deployment = next(item for item in needed if item["kind"] == "Deployment")
+    deployment["metadata"]["name"] = CANARY
+    spec = deployment["spec"]
+    spec |= {"replicas": 1, "strategy": {"type": "Recreate"}}
+    spec["selector"]["matchLabels"][TRACK] = "canary"
+    labels = spec["template"]["metadata"]["labels"]
+    labels[TRACK] = "canary"
+    for label in IN_SERVICE:
+        del labels[label]
+    return needed
+
+
+def verification(release: Release, service: str = API_NAME) -> dict[str, Any]:
+    """The Job that replays the release's held-out baskets against a Service."""
+    told = {"VERIFY_URL": in_cluster_url(service), "VERIFY_MODEL_VERSION": str(release.version)}
+    return _job(release, "verify" if service == API_NAME else "verify-canary", "api.verify", told)
+
+
+def bake(release: Release, seconds: int) -> dict[str, Any]:
+    """The Job that watches the canary beside the stable pods."""
     told = {
-        "VERIFY_URL": IN_CLUSTER_URL,
-        "VERIFY_BASKETS": url(release.held_out_key),
-        "VERIFY_MODEL_VERSION": str(release.version),
-        "AWS_REGION": settings().region,
+        "BAKE_CANARY": in_cluster_url(CANARY),
+        "BAKE_STABLE": in_cluster_url(STABLE),
+        "BAKE_SECONDS": str(seconds),
     }
-    tell(result["spec"]["template"]["spec"]["containers"][0], release.image, told)
-    return result
+    job = _job(release, "bake", "api.bake", told)
+    job["spec"]["activeDeadlineSeconds"] += seconds
+    return job
+
+
+def _job(release: Release, what: str, module: str, told: dict[str, str]) -> dict[str, Any]:
+    """k8s/verify-job.yaml with another program: the image is the release's, so the program is, too."""
+    job = yaml.safe_load((ROOT / "k8s" / "verify-job.yaml").read_text())
+    job["metadata"]["name"] = f"{API_NAME}-{what}-{release.id}"
+    job["metadata"]["annotations"][f"{ANNOTATION}release"] = release.id
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    container["command"] = ["python", "-m", module]
+    told = told | {"VERIFY_BASKETS": url(release.held_out_key), "AWS_REGION": settings().region}
+    tell(container, release.image, told)
+    return job
+
+
+def in_cluster_url(service: str) -> str:
+    """Where a pod of the namespace finds a Service: Kubernetes fills both variables, with or without a DNS add-on."""
+    name = service.replace("-", "_").upper()
+    return f"http://$({name}_SERVICE_HOST):$({name}_SERVICE_PORT)"
 
 
 def tell(container: dict[str, Any], image: str, told: dict[str, str]) -> None:
@@ -143,9 +186,50 @@ def tell(container: dict[str, Any], image: str, told: dict[str, str]) -> None:
     container["env"] = [{"name": name, "value": value} for name, value in told.items()] + kept
 
 
-def record(release: Release, outcome: str, at: str, run: str, reason: str = "") -> dict[str, Any]:
-    """What is kept of a release at logs/deployments/<release>.json; at: ISO time; run: `dag/run id`."""
-    return {"release": asdict(release), "outcome": outcome, "at": at, "run": run, "reason": reason}
+def record(
+    release: Release, outcome: str, at: str, run: str, reason: str = "", checks: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What is kept of a release at logs/deployments/<release>.json.
+
+    at: ISO time; run: `dag/run id`; checks: what the Jobs found, by task.
+    """
+    return {
+        "release": asdict(release),
+        "outcome": outcome,
+        "at": at,
+        "run": run,
+        "reason": reason,
+        "checks": checks or {},
+    }
+
+
+def report(document: dict[str, Any]) -> str:
+    """A record as two Markdown tables that are readable as plain text: the release, and its checks."""
+    release = document["release"]
+    facts = [
+        ("release", release["id"]),
+        ("model", f"version {release['version']}, {release['model_package_arn']}"),
+        ("image", release["image"]),
+        ("release before", release["previous"] or "none"),
+        ("outcome", " ".join(filter(None, (document["outcome"], document["reason"] and f"({document['reason']})")))),
+    ]
+    checks = [
+        (task, found.get("result", "?"), _side(found, "canary"), _side(found, "stable"), found.get("reason", ""))
+        for task, found in document["checks"].items()
+    ]
+    tables = [table(("what", "value"), facts, numbers=False)]
+    if checks:
+        tables.append(table(("check", "result", "canary or Service", "stable pods", "why"), checks, numbers=False))
+    return "\n\n".join(tables)
+
+
+def _side(found: dict[str, Any], side: str) -> str:
+    """What a check saw of one side: a bake saw both, a verification one."""
+    if seen := found.get(side):
+        return f"{seen['requests']} requests, {seen['error_rate']:.2%} failed, p95 {seen['p95_ms']} ms"
+    if side == "stable" or "checked" not in found:
+        return ""
+    return f"{found['checked']} answers, {found['wrong']} wrong, p95 {found['p95_ms']} ms"
 
 
 def newest_good(records: list[dict[str, Any]]) -> Release | None:

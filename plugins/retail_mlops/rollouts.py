@@ -1,8 +1,12 @@
-"""How far a Deployment's rollout is, from its status: the rules of `kubectl rollout status`, and one more."""
+"""How far a Deployment's rollout is, from its status: the rules of `kubectl rollout status`, and two more."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+
+HOPELESS = frozenset({"CrashLoopBackOff", "ImagePullBackOff", "InvalidImageName"})
+"""Why a container waits that will not start by waiting longer: it was tried more than once already."""
 
 
 class Phase(StrEnum):
@@ -40,3 +44,15 @@ def progress(deployment: dict[str, Any], ending: int = 0) -> Progress:
     if ending:
         return Progress(Phase.WAITING, f"{ending} pods of the old version still drain")
     return Progress(Phase.DONE, f"{available} of {wanted} pods of the new version are available")
+
+
+def is_hopeless(pod: dict[str, Any], template: dict[str, Any]) -> bool:
+    """Whether a pod made from this template will never start: said minutes before the Deployment's own deadline.
+
+    Both as the API server gives them. A pod of another release says nothing about this rollout.
+    """
+    made_from = template.get("metadata", {}).get("annotations", {})
+    if not made_from.items() <= pod["metadata"].get("annotations", {}).items():
+        return False
+    waiting = [one.get("state", {}).get("waiting") for one in pod.get("status", {}).get("containerStatuses", [])]
+    return any(one and one.get("reason") in HOPELESS for one in waiting)

@@ -17,7 +17,7 @@ def test_params(bag):
         "provision": {"environment", "dry_run"},
         "etl": {"accept_new_raw", "force"},
         "train": {"weeks", "hyperparameters", "force", "approval_timeout"},
-        "deploy": {"model_package_arn", "image", "force", "rollback_to"},
+        "deploy": {"model_package_arn", "image", "force", "rollback_to", "bake_seconds"},
         "scale_down": set(),
         "scale_up": set(),
         "teardown": {"confirm", "keep_data", "confirm_twice", "approval_timeout"},
@@ -107,9 +107,19 @@ def test_a_green_roll_back_cannot_hide_a_failed_release(bag):
     deploy = bag.dags["deploy"]
     roll_back = deploy.get_task("roll_back")
     assert roll_back.trigger_rule == "one_failed"
-    assert roll_back.upstream_task_ids == {"apply", "rollout", "verify"}
-    assert deploy.get_task("record").downstream_task_ids == set()  # a leaf: upstream_failed fails the run
-    assert "roll_back" not in upstream(deploy, "record")
+    assert roll_back.upstream_task_ids == {
+        "canary", "canary_rollout", "verify_canary", "join", "bake", "promote", "rollout", "verify"
+    }  # fmt: skip
+    assert deploy.get_task("remove_canary").downstream_task_ids == set()  # a leaf: upstream_failed fails the run
+    assert "roll_back" not in ancestors(deploy, "remove_canary")
+
+
+def test_no_user_meets_a_canary_before_it_is_verified_and_nothing_is_promoted_before_its_bake(bag):
+    deploy = bag.dags["deploy"]
+    assert {"canary", "canary_rollout", "verify_canary"} <= ancestors(deploy, "join")
+    assert upstream(deploy, "promote") == {"join", "bake"}
+    assert deploy.get_task("promote").trigger_rule == "none_failed_min_one_success"  # a bake may be left out
+    assert upstream(deploy, "remove_canary") == {"record"}
 
 
 def test_gold_is_emitted_by_publishing_only(bag):

@@ -61,7 +61,9 @@ def test_exactly_these_objects_are_applied(manifests):
         ("NetworkPolicy", "retail-api-verify"),
         ("PodDisruptionBudget", "retail-api"),
         ("Service", "retail-api"),
+        ("Service", "retail-api-canary"),
         ("Service", "retail-api-public"),
+        ("Service", "retail-api-stable"),
         ("ServiceAccount", "retail-api-sa"),
     ]
     assert {item["metadata"]["namespace"] for item in manifests} == {NAMESPACE}

@@ -7,7 +7,7 @@ import pytest
 from include.settings import Settings
 from retail_mlops import releases
 from retail_mlops.errors import RetailError
-from retail_mlops.releases import Release, newest_good, patched, patched_job, record, rendered, verification_job
+from retail_mlops.releases import Release, bake, newest_good, patched, record, rendered, verification
 
 IMAGE = "123456789012.dkr.ecr.ap-southeast-1.amazonaws.com/mlops/retail-api@sha256:" + "a" * 64
 RELEASE = Release(
@@ -89,17 +89,90 @@ def test_missing_object_is_named(overlay):
         patched(without, RELEASE)
 
 
+def container_of(job):
+    return job["spec"]["template"]["spec"]["containers"][0]
+
+
 def test_verification_replays_the_release_own_baskets():
-    job = patched_job(verification_job(), RELEASE)
-    container = job["spec"]["template"]["spec"]["containers"][0]
+    job = verification(RELEASE)
 
     assert job["metadata"]["name"] == "retail-api-verify-v3-0123456789"
-    assert container["image"] == IMAGE
-    told = environment(container)
+    assert container_of(job)["image"] == IMAGE
+    assert container_of(job)["command"] == ["python", "-m", "api.verify"]
+    told = environment(container_of(job))
     assert told["VERIFY_MODEL_VERSION"] == "3"
     assert told["VERIFY_BASKETS"] == f"s3://{BUCKET}/artifacts/releases/v3-0123456789/held_out.jsonl"
     assert told["VERIFY_URL"] == "http://$(RETAIL_API_SERVICE_HOST):$(RETAIL_API_SERVICE_PORT)"
     assert job["spec"]["backoffLimit"] == 0
+
+
+def test_canary_is_verified_where_no_user_is():
+    job = verification(RELEASE, releases.CANARY)
+    assert job["metadata"]["name"] == "retail-api-verify-canary-v3-0123456789"
+    url = "http://$(RETAIL_API_CANARY_SERVICE_HOST):$(RETAIL_API_CANARY_SERVICE_PORT)"
+    assert environment(container_of(job))["VERIFY_URL"] == url
+
+
+def test_bake_compares_the_two_tracks_for_as_long_as_it_is_told():
+    job = bake(RELEASE, 120)
+    told = environment(container_of(job))
+    assert container_of(job)["command"] == ["python", "-m", "api.bake"]
+    assert (told["BAKE_SECONDS"], "CANARY" in told["BAKE_CANARY"], "STABLE" in told["BAKE_STABLE"]) == (
+        "120",
+        True,
+        True,
+    )
+    assert job["spec"]["activeDeadlineSeconds"] == verification(RELEASE)["spec"]["activeDeadlineSeconds"] + 120
+
+
+def matches(selector, labels):
+    return selector.items() <= labels.items()
+
+
+def test_canary_is_the_very_pod_that_will_be_promoted_but_outside_the_services(overlay):
+    stable = one(patched(overlay, RELEASE), "Deployment", "retail-api")
+    canary = one(releases.canary(overlay, RELEASE), "Deployment", "retail-api-canary")
+    assert canary["spec"]["replicas"] == 1
+    assert canary["spec"]["template"]["spec"] == stable["spec"]["template"]["spec"]
+    assert RELEASE.is_live(canary)
+
+    labels = canary["spec"]["template"]["metadata"]["labels"]
+    selectors = {item["metadata"]["name"]: item["spec"]["selector"] for item in overlay if item["kind"] == "Service"}
+    reached = {name for name, selector in selectors.items() if matches(selector, labels)}
+    assert reached == {"retail-api-canary"}
+    joined = labels | releases.IN_SERVICE
+    assert {name for name, selector in selectors.items() if matches(selector, joined)} == reached | {
+        "retail-api",
+        "retail-api-public",
+    }
+    assert matches(canary["spec"]["selector"]["matchLabels"], labels)
+    assert not matches(stable["spec"]["selector"]["matchLabels"], joined)
+
+
+def test_canary_leaves_what_serves_alone(overlay):
+    touched = {(item["kind"], item["metadata"]["name"]) for item in releases.canary(overlay, RELEASE)}
+    assert touched.isdisjoint(
+        {
+            ("Deployment", "retail-api"),
+            ("HorizontalPodAutoscaler", "retail-api"),
+            ("PodDisruptionBudget", "retail-api"),
+            ("Service", "retail-api-public"),
+        }
+    )
+    assert ("ServiceAccount", "retail-api-sa") in touched  # the first release has none yet
+
+
+def test_record_is_shown_with_what_its_checks_found():
+    side = {"requests": 300, "error_rate": 0.0, "p95_ms": 2.5, "restarted": False}
+    checks = {
+        "verify_canary": {"result": "passed", "checked": 1000, "wrong": 0, "p95_ms": 3.1},
+        "bake": {"result": "failed", "reason": "it is slow", "canary": side | {"p95_ms": 90.0}, "stable": side},
+    }
+    text = releases.report(record(RELEASE, releases.FAILED, "2026-01-01", "deploy/r", "bake failed", checks))
+    assert "| outcome | failed (bake failed) |" in text
+    assert "| verify_canary | passed | 1000 answers, 0 wrong, p95 3.1 ms |  |  |" in text
+    slow = "300 requests, 0.00% failed, p95 90.0 ms | 300 requests, 0.00% failed, p95 2.5 ms"
+    assert f"| bake | failed | {slow} | it is slow |" in text
 
 
 def test_held_out_baskets_lie_beside_the_evidence():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from retail_mlops.rollouts import Phase, progress
+from retail_mlops.rollouts import Phase, is_hopeless, progress
 
 
 def deployment(*conditions, **status):
@@ -55,3 +55,27 @@ def test_deadline_of_the_version_before_does_not_count():
 
 def test_new_deployment_without_status_waits():
     assert progress({"metadata": {"generation": 1}, "spec": {"replicas": 2}}).phase is Phase.WAITING
+
+
+TEMPLATE = {"metadata": {"annotations": {"retail-mlops/release": "v2"}}}
+
+
+@pytest.mark.parametrize(
+    ("release", "state", "hopeless"),
+    [
+        ("v2", {"waiting": {"reason": "CrashLoopBackOff"}}, True),
+        ("v2", {"waiting": {"reason": "ImagePullBackOff"}}, True),
+        ("v2", {"waiting": {"reason": "ErrImagePull"}}, False),  # once may be bad luck
+        ("v2", {"waiting": {"reason": "ContainerCreating"}}, False),
+        ("v2", {"running": {}}, False),
+        ("v1", {"waiting": {"reason": "CrashLoopBackOff"}}, False),  # the release before, which is to go
+    ],
+)
+def test_rollout_is_given_up_when_a_new_pod_cannot_start(release, state, hopeless):
+    annotations = {"retail-mlops/release": release, "more": "of it"}
+    pod = {"metadata": {"annotations": annotations}, "status": {"containerStatuses": [{"state": state}]}}
+    assert is_hopeless(pod, TEMPLATE) is hopeless
+
+
+def test_pod_that_nobody_started_yet_is_not_hopeless():
+    assert not is_hopeless({"metadata": {"annotations": {"retail-mlops/release": "v2"}}}, TEMPLATE)

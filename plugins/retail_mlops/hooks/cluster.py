@@ -18,10 +18,11 @@ from kubernetes.dynamic import DynamicClient
 
 from include.settings import CLUSTER_NAME, NAMESPACE, settings
 from retail_mlops.errors import RetailError
-from retail_mlops.rollouts import Phase, progress
+from retail_mlops.rollouts import Phase, is_hopeless, progress
 
 FIELD_MANAGER: Final = "retail-mlops"
-LOG_LINES: Final = 60
+LAST_LINES: Final = 20
+"""How much of a failed Job's log its error repeats."""
 
 
 class Cluster(LoggingMixin):
@@ -60,14 +61,31 @@ class Cluster(LoggingMixin):
             raise
         return self.api.sanitize_for_serialization(found)
 
-    def delete_deployment(self, name: str) -> None:
-        self.apps.delete_namespaced_deployment(name, NAMESPACE, propagation_policy="Foreground")
+    def delete_deployment(self, name: str, timeout: float = 120) -> None:
+        """Removes a Deployment and waits until its pods have drained and ended; there need not be one."""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            try:
+                self.apps.delete_namespaced_deployment(name, NAMESPACE, propagation_policy="Foreground")
+            except ApiException as error:
+                if error.status == 404:
+                    return
+                raise
+            time.sleep(0.5)
+        raise AirflowException(f"Deployment {name} is still there {timeout:.0f} s after its deletion")
+
+    def label_pods(self, deployment: dict[str, Any], labels: dict[str, str]) -> list[str]:
+        """Gives the labels to the pods that a Deployment has now, not to their successors; names of the pods."""
+        names = [pod.metadata.name for pod in self._pods(deployment) if pod.metadata.deletion_timestamp is None]
+        for name in names:
+            self.core.patch_namespaced_pod(name, NAMESPACE, {"metadata": {"labels": labels}})
+        return names
 
     def wait_for_rollout(self, name: str, timeout: float, poll: float) -> None:
         """Returns when the rollout is done; RetailError as soon as it failed, with what the new pods say.
 
-        The Deployment's own progressDeadlineSeconds decides when it failed; timeout (seconds) is for a controller
-        that does not answer.
+        It failed when a new pod cannot start, or after the Deployment's own progressDeadlineSeconds; timeout (seconds)
+        is for a controller that does not answer.
         """
         until, said = time.monotonic() + timeout, ""
         while time.monotonic() < until:
@@ -79,10 +97,15 @@ class Cluster(LoggingMixin):
                 self.log.info("%s: %s", name, said := now.text)
             if now.phase is Phase.DONE:
                 return
-            if now.phase is Phase.FAILED:
+            if now.phase is Phase.FAILED or self.is_hopeless(found):
                 raise RetailError(f"rollout of {name} failed: {now.text}\n{self.trouble(found)}")
             time.sleep(poll)
         raise RetailError(f"rollout of {name} not done after {timeout:.0f} s: {said}\n{self.trouble(found)}")
+
+    def is_hopeless(self, deployment: dict[str, Any]) -> bool:
+        """Whether one of its new pods will never start."""
+        pods = self.api.sanitize_for_serialization(self._pods(deployment))
+        return any(is_hopeless(pod, deployment["spec"]["template"]) for pod in pods)
 
     def trouble(self, deployment: dict[str, Any]) -> str:
         """What the pods of a Deployment that are not ready say: reasons and last words."""
@@ -116,30 +139,54 @@ class Cluster(LoggingMixin):
         self.batch.create_namespaced_job(NAMESPACE, manifest)
         return name
 
-    def wait_for_job(self, name: str, timeout: float, poll: float) -> str:
-        """The Job's log when it completed; RetailError with its log when it failed or took longer than timeout (s)."""
-        until = time.monotonic() + timeout
-        while time.monotonic() < until:
+    def wait_for_job(self, name: str, timeout: float, poll: float) -> None:
+        """Returns when the Job completed; RetailError when it failed or took longer than timeout (s).
+
+        Its log is shown while it grows.
+        """
+        until, said = time.monotonic() + timeout, ""
+        while True:
             status = self.batch.read_namespaced_job(name, NAMESPACE).status
+            log = self.job_log(name) if status.active or status.succeeded or status.failed else ""
+            for line in log.removeprefix(said).splitlines():
+                self.log.info("%s", line)
+            said = log
             if status.succeeded:
-                return self.job_log(name)
+                return
             for condition in status.conditions or []:
                 if condition.type == "Failed" and condition.status == "True":
-                    raise RetailError(f"Job {name} failed ({condition.reason}):\n{self.job_log(name)}")
+                    raise RetailError(f"Job {name} failed ({condition.reason}): {self.last_words(name)}")
+            if time.monotonic() > until:
+                raise RetailError(f"Job {name} not done after {timeout:.0f} s: {self.last_words(name)}")
             time.sleep(poll)
-        raise RetailError(f"Job {name} not done after {timeout:.0f} s:\n{self.job_log(name)}")
 
     def job_log(self, name: str) -> str:
+        """What the Job's pods have printed so far."""
+        return "".join(self._pod_log(pod) or "" for pod in self._job_pods(name))
+
+    def last_words(self, name: str) -> str:
         """Last lines of the Job's pods, or why they have none."""
         lines = []
-        for pod in self.core.list_namespaced_pod(NAMESPACE, label_selector=f"job-name={name}").items:
-            try:
-                lines.append(self.core.read_namespaced_pod_log(pod.metadata.name, NAMESPACE, tail_lines=LOG_LINES))
-            except ApiException as error:
-                states = [status.state.waiting for status in pod.status.container_statuses or []]
-                why = "; ".join(f"{state.reason}: {state.message}" for state in states if state)
-                lines.append(f"{pod.metadata.name} has no log ({error.reason}) {why}")
+        for pod in self._job_pods(name):
+            if log := self._pod_log(pod):
+                lines += log.splitlines()[-LAST_LINES:]
+                continue
+            states = [status.state.waiting for status in pod.status.container_statuses or []]
+            why = "; ".join(f"{state.reason}: {state.message}" for state in states if state)
+            lines.append(f"{pod.metadata.name} is {pod.status.phase} and has no log {why}".rstrip())
         return "\n".join(lines) or "it had no pod"
+
+    def _job_pods(self, name: str) -> list[client.V1Pod]:
+        return self.core.list_namespaced_pod(NAMESPACE, label_selector=f"job-name={name}").items
+
+    def _pod_log(self, pod: client.V1Pod) -> str | None:
+        """None while its container has not started."""
+        try:
+            # as it is: the client would read a log of one JSON line as an object, and give its repr
+            answer = self.core.read_namespaced_pod_log(pod.metadata.name, NAMESPACE, _preload_content=False)
+        except ApiException:
+            return None
+        return answer.data.decode(errors="replace")
 
     def delete_job(self, name: str, timeout: float = 60) -> None:
         """Removes a Job and its pods and waits until it is gone; there need not be one."""

@@ -4,6 +4,7 @@ The Kubernetes provider's resource operators only create (a second run is a 409)
 to EKS; its Job operator cannot either.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from retail_mlops.errors import skip
 from retail_mlops.hooks.cluster import ClusterHook
 
 Manifest = dict[str, Any]
+SLACK = 60
+"""Seconds that the cluster has to say that a Job's time is up."""
 
 
 class _ClusterOperator(BaseOperator):
@@ -25,6 +28,15 @@ class _ClusterOperator(BaseOperator):
     @property
     def hook(self) -> ClusterHook:
         return ClusterHook(self.aws_conn_id)
+
+
+def result(log: str) -> dict[str, Any] | None:
+    """The last line of a Job's log, if it is a JSON object with a `result`."""
+    try:
+        found = json.loads(log.strip().rpartition("\n")[2])
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "result" in found else None
 
 
 class ApplyOperator(_ClusterOperator):
@@ -66,27 +78,31 @@ class RolloutOperator(_ClusterOperator):
 class ClusterJobOperator(_ClusterOperator):
     """Runs a Job to its end and shows its log; killing the task removes the Job.
 
-    manifest: a callable (context, jinja_env) that gives the Job, or None to skip the task; timeout: seconds.
+    A last line of JSON that has a `result` is kept as the XCom `result`, also of a Job that failed.
+
+    manifest: a callable (context, jinja_env) that gives the Job, or None to skip the task. The Job's own
+    activeDeadlineSeconds is the limit.
     """
 
     template_fields = ("manifest",)
     ui_color = "#dbe7f6"
 
-    def __init__(
-        self, *, manifest: Manifest | Callable[..., Manifest | None], timeout: float = 600, **options: Any
-    ) -> None:
+    def __init__(self, *, manifest: Manifest | Callable[..., Manifest | None], **options: Any) -> None:
         super().__init__(**options)
         self.manifest = manifest
-        self.timeout = timeout
         self._started: str | None = None
 
     def execute(self, context: Context) -> None:
         if self.manifest is None:
             skip("there is nothing to run")
+        timeout = self.manifest["spec"]["activeDeadlineSeconds"] + SLACK
         with self.hook.login() as cluster:
             self._started = cluster.start_job(self.manifest)
-            text = cluster.wait_for_job(self._started, self.timeout, min(settings().poll_seconds, 5))
-        self.log.info("%s", text)
+            try:
+                cluster.wait_for_job(self._started, timeout, min(settings().poll_seconds, 5))
+            finally:
+                if found := result(cluster.job_log(self._started)):
+                    context["ti"].xcom_push("result", found)
 
     def on_kill(self) -> None:
         if self._started:

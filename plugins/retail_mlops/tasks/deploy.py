@@ -128,18 +128,61 @@ def stage() -> None:
     hook.copy(urlparse(release.held_out_source).path.lstrip("/"), release.held_out_key)
 
 
+def canary(context: Context, jinja_env: Any = None) -> list[dict[str, Any]]:
+    return releases.canary(releases.rendered(), _release(context))
+
+
+def verification_of_canary(context: Context, jinja_env: Any = None) -> dict[str, Any]:
+    return releases.verification(_release(context), releases.CANARY)
+
+
+def join() -> None:
+    """Gives the very pod that was verified its share of users' requests. Its successor would not get any."""
+    with ClusterHook().login() as cluster:
+        deployment = cluster.deployment(releases.CANARY)
+        if deployment is None or not _release(get_current_context()).is_live(deployment):
+            raise RetailError("the canary of this release is gone: clear `canary` and what follows")
+        print(f"in service now: {', '.join(cluster.label_pods(deployment, releases.IN_SERVICE))}")
+
+
+def baking(context: Context, jinja_env: Any = None) -> dict[str, Any] | None:
+    """The Job that compares; None when there is nothing to compare with, or nothing to wait for."""
+    release, params = _release(context), context["params"]
+    if release.previous is None:
+        print("no release runs beside the canary: nothing to compare it with")
+        return None
+    if params["rollback_to"]:
+        print("this release ran well before, and what runs now is to go: no time is spent on comparing them")
+        return None
+    return releases.bake(release, params["bake_seconds"]) if params["bake_seconds"] else None
+
+
 def manifests(context: Context, jinja_env: Any = None) -> list[dict[str, Any]]:
     return releases.patched(releases.rendered(), _release(context))
 
 
 def verification(context: Context, jinja_env: Any = None) -> dict[str, Any]:
-    return releases.patched_job(releases.verification_job(), _release(context))
+    return releases.verification(_release(context))
+
+
+def remove_canary() -> None:
+    """The stable pods are of the same release now."""
+    with ClusterHook().login() as cluster:
+        cluster.delete_deployment(releases.CANARY)
+
+
+CHECKS = ("verify_canary", "bake", "verify")
 
 
 def _record(release: Release, outcome: str, context: Context, reason: str = "") -> None:
+    """Keeps what became of a release, and shows it."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-    run = f"{context['ti'].dag_id}/{context['ti'].run_id}"
-    LakeHook().put_document(lake.deployment(release.id), releases.record(release, outcome, now, run, reason))
+    ti = context["ti"]
+    found = {task: ti.xcom_pull(task_ids=task, key="result") for task in CHECKS}
+    checks = {task: result for task, result in found.items() if result}
+    document = releases.record(release, outcome, now, f"{ti.dag_id}/{ti.run_id}", reason, checks)
+    LakeHook().put_document(lake.deployment(release.id), document)
+    print(releases.report(document))
 
 
 def record() -> dict[str, Any]:
@@ -151,19 +194,27 @@ def record() -> dict[str, Any]:
 
 
 def roll_back() -> None:
-    """Puts the release before back, after this one failed; the run fails all the same."""
+    """Takes the canary away, and puts the release before back if this one had taken its place; the run fails."""
     context = get_current_context()
     release = _release(context)
     if release is None:
         skip("nothing was released: nothing to roll back")
+    because = _what_failed(context)
     with ClusterHook().login() as cluster:
-        if not release.is_live(cluster.deployment(API_NAME)):
-            _record(release, releases.FAILED, context, "it failed before it changed the cluster")
-            print(f"the cluster was not touched by {release.id}: nothing to roll back")
-            return
-        went_to = _put_back(cluster, release)
-    _record(release, releases.ROLLED_BACK, context, f"rolled back to {went_to}")
-    print(f"{release.id} failed; running again: {went_to}")
+        cluster.delete_deployment(releases.CANARY)
+        if release.is_live(cluster.deployment(API_NAME)):
+            outcome, now = releases.ROLLED_BACK, f"rolled back to {_put_back(cluster, release)}"
+        else:
+            outcome, now = releases.FAILED, "the stable pods were not touched"
+    _record(release, outcome, context, f"{because}; {now}")
+
+
+def _what_failed(context: Context) -> str:
+    """The tasks of this run that failed, in words."""
+    ti = context["ti"]
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
+    failed = sorted(task for task, state in states.items() if state == "failed")
+    return f"{', '.join(failed) or 'a task'} failed"
 
 
 def _put_back(cluster: Cluster, release: Release) -> str:

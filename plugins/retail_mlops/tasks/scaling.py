@@ -301,7 +301,7 @@ def prediction(context: Context, jinja_env: Any = None) -> dict[str, Any] | None
     kept = LakeHook().document(lake.deployment(state.release))
     if kept is None:
         raise RetailError(f"release {state.release} ran, but {lake.deployment(state.release)} is gone: run deploy")
-    return releases.patched_job(releases.verification_job(), Release(**kept["release"]))
+    return releases.verification(Release(**kept["release"]))
 
 
 def finish() -> None:

@@ -1,0 +1,339 @@
+"""Releases under constant traffic: users must not notice a good one, nor a bad one, nor what breaks meanwhile.
+
+Traffic is an open loop through the public endpoint, half of it on kept connections and half on new ones; the embedded
+Services follow their pods late, as load balancers do.
+"""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from benchmarks.load import closed_loop, open_loop
+from include import lake
+from include.settings import API_REPOSITORY, settings
+from local import config, images
+from local.aws.credentials import session
+from local.kube.proxy import ENDPOINT_LAG
+from local.processes import members
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+RATE = 200
+LONGEST = 300
+LABEL = "app.kubernetes.io/name=retail-api"
+
+
+def until(condition, seconds, what, pause=0.2):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(pause)
+    return found
+
+
+# --- the world ---
+@pytest.fixture(scope="module")
+def bodies(live):
+    release = record(live, stable(live)["release"])["release"]["id"]
+    lines = (
+        live.client("s3")
+        .get_object(
+            Bucket=settings().bucket, Key=lake.release_model(release).replace("model.tar.gz", "held_out.jsonl")
+        )["Body"]
+        .read()
+    )
+    return [json.dumps(json.loads(line)["request"]).encode() for line in lines.splitlines()]
+
+
+@pytest.fixture
+def traffic(live, bodies):
+    """`with traffic() as seen:` ... the report is in seen afterwards."""
+
+    @contextmanager
+    def flow():
+        seen, stop = {}, threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            going = pool.submit(
+                open_loop, f"{live.demo['endpoint']}/predict", RATE, LONGEST, bodies, kept=0.5, stop=stop
+            )
+            try:
+                time.sleep(1)
+                yield seen
+            finally:
+                stop.set()
+                seen["report"] = going.result()
+        assert seen["report"].sent > RATE, "there was no traffic to speak of"
+
+    return flow
+
+
+def get(live, *what):
+    return json.loads(live.kubectl("get", *what, "-n", "mlops", "-o", "json"))
+
+
+def stable(live):
+    """The stable pods by name and uid, and their release."""
+    items = get(live, "pods", "-l", f"{LABEL},retail-mlops/track=stable")["items"]
+    (release,) = {item["metadata"]["annotations"]["retail-mlops/release"] for item in items}
+    return {"pods": sorted(item["metadata"]["uid"] for item in items), "release": release}
+
+
+def canaries(live):
+    return get(live, "pods,deployments", "-l", f"{LABEL},retail-mlops/track=canary")["items"] + [
+        item for item in get(live, "deployments")["items"] if item["metadata"]["name"] == "retail-api-canary"
+    ]
+
+
+def record(live, release):
+    answer = live.client("s3").get_object(Bucket=settings().bucket, Key=lake.deployment(release))
+    return json.loads(answer["Body"].read())
+
+
+def record_of(live, run):
+    """What the run recorded of its release."""
+    listed = live.client("s3").list_objects_v2(Bucket=settings().bucket, Prefix="logs/deployments/")["Contents"]
+    releases = [item["Key"].removeprefix("logs/deployments/").removesuffix(".json") for item in listed]
+    (found,) = [one for one in (record(live, release) for release in releases) if one["run"] == f"deploy/{run}"]
+    return found
+
+
+def states(live, run):
+    return {task["task_id"]: task["state"] for task in live.airflow.task_instances("deploy", run)}
+
+
+def deploy(live, **conf):
+    return live.airflow.trigger("deploy", {"force": True, "bake_seconds": 6} | conf)
+
+
+def ended(live, run, seconds=LONGEST - 20):
+    return live.airflow.wait("deploy", run, seconds)["state"], states(live, run)
+
+
+def released(live, run):
+    state, tasks = ended(live, run)
+    failed = [live.airflow.log("deploy", run, task)[-2000:] for task, one in tasks.items() if one == "failed"]
+    assert state == "success", "\n".join([str(tasks), *failed])
+    return stable(live)["release"]
+
+
+@pytest.fixture(scope="module")
+def changed_image(live, tmp_path_factory):
+    """Pushes the API with one text in one of its files replaced; the image's reference."""
+
+    def build(file, old, new):
+        base = tmp_path_factory.mktemp("source")
+        for source in images.CONTENTS[API_REPOSITORY].sources:
+            copy = shutil.copytree if (config.ROOT / source).is_dir() else shutil.copy2
+            (base / source).parent.mkdir(parents=True, exist_ok=True)
+            copy(config.ROOT / source, base / source)
+        text = (base / file).read_text()
+        assert text.count(old) == 1, f"{file} has changed: {old!r} is not what this test expects"
+        (base / file).write_text(text.replace(old, new))
+        return images.push(session(live.world), live.world, images.build(API_REPOSITORY, base))
+
+    return build
+
+
+# --- good releases ---
+def test_lag_of_the_endpoints_is_there():
+    assert ENDPOINT_LAG >= 1.5, "without it a missing preStop would stay hidden"
+
+
+def test_no_request_fails_while_a_release_is_rolled_out_and_rolled_back_and_forward_again(live, traffic):
+    first = stable(live)["release"]
+    with traffic() as seen:
+        second = released(live, deploy(live))
+        back = deploy(live, rollback_to="previous")
+        third = released(live, back)
+        fourth = released(live, deploy(live, rollback_to="previous"))
+    assert seen["report"].failed == {}
+    before = {release: record(live, release)["release"]["previous"] for release in (second, third, fourth)}
+    assert before == {second: first, third: second, fourth: third}
+    assert states(live, back)["bake"] == "skipped"
+    bake = record(live, second)["checks"]["bake"]
+    assert bake["result"] == "passed"
+    assert bake["canary"]["requests"] > 120 * 1.5, "it got users' requests, too"
+    assert canaries(live) == []
+
+
+# --- bad canaries ---
+READS = "            content = await body.read("
+CRASHES = ("api/__main__.py", 'if __name__ == "__main__":', 'raise SystemExit("broken on purpose")\nif __name__ == "":')
+SLOW = ("api/gateway.py", READS, f'            await __import__("asyncio").sleep(0.2)\n{READS}')
+WRONG = ("api/endpoints.py", "Answer(found.prediction,", 'Answer("Low",')
+
+
+@pytest.fixture
+def untouched(live):
+    """What has to be true after a canary that failed."""
+    before = stable(live)
+
+    def check(run, seen, task, reason):
+        state, tasks = ended(live, run)
+        assert (state, tasks[task], tasks["roll_back"]) == ("failed", "failed", "success"), tasks
+        assert seen["report"].failed == {}
+        assert stable(live) == before
+        assert canaries(live) == []
+        assert reason in live.airflow.log("deploy", run, task)
+        kept = record_of(live, run)
+        assert kept["outcome"] == "failed"
+        assert f"{task} failed" in kept["reason"]
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("change", "task", "reason"),
+    [
+        pytest.param(CRASHES, "canary_rollout", "broken on purpose", id="crashes"),
+        pytest.param(SLOW, "bake", "its p95 is", id="slow"),
+        pytest.param(WRONG, "verify_canary", "the bundle says", id="wrong"),
+    ],
+)
+def test_bad_canary_is_gone_before_users_notice(live, traffic, changed_image, untouched, change, task, reason):
+    image = changed_image(*change)
+    with traffic() as seen:
+        run = deploy(live, image=image)
+        ended(live, run)
+    untouched(run, seen, task, reason)
+
+
+def after(live, run, task):
+    """Returns as soon as a task of the run has succeeded."""
+    until(lambda: states(live, run)[task] == "success", 120, f"{task} succeeds", pause=0.1)
+
+
+def test_canary_whose_package_is_rejected_meanwhile_refuses_to_start(live, traffic, untouched):
+    sagemaker, arn = live.client("sagemaker"), record(live, stable(live)["release"])["release"]["model_package_arn"]
+    with traffic() as seen:
+        run = deploy(live)
+        after(live, run, "resolve")
+        sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Rejected")
+        try:
+            ended(live, run)
+        finally:
+            sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    untouched(run, seen, "canary_rollout", "must not be served")
+
+
+def test_canary_whose_image_is_gone_cannot_be_pulled(live, traffic, changed_image, untouched):
+    image = changed_image("api/index.html", "</html>", "<!-- will be gone --></html>")
+    with traffic() as seen:
+        run = deploy(live, image=image)
+        after(live, run, "resolve")
+        name, _, digest = image.partition("@")
+        live.client("ecr").batch_delete_image(repositoryName=name.partition("/")[2], imageIds=[{"imageDigest": digest}])
+        ended(live, run)
+    untouched(run, seen, "canary_rollout", "Failed to pull image")
+
+
+def test_canary_whose_bundle_was_tampered_with_refuses_it(live, traffic, untouched):
+    before = stable(live)["release"]
+    good = live.client("s3").get_object(Bucket=settings().bucket, Key=lake.release_model(before))["Body"].read()
+    with traffic() as seen:
+        run = deploy(live)
+        after(live, run, "stage")
+        release = until(lambda: newest_staged(live, before), 10, "the release's copy", pause=0.05)
+        live.client("s3").put_object(
+            Bucket=settings().bucket, Key=lake.release_model(release), Body=good[:-100] + bytes(100)
+        )
+        ended(live, run)
+    untouched(run, seen, "canary_rollout", "")
+
+
+def newest_staged(live, but):
+    listed = live.client("s3").list_objects_v2(Bucket=settings().bucket, Prefix="artifacts/releases/v")["Contents"]
+    newest = max(listed, key=lambda item: item["LastModified"])["Key"].split("/")[2]
+    return newest if newest != but else None
+
+
+# --- what breaks while it serves ---
+def processes(live, text):
+    found = []
+    for pid in members(str(live.world.state)):
+        try:
+            if text in " ".join(psutil.Process(pid).cmdline()):
+                found.append(pid)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def available(live):
+    return get(live, "deployment", "retail-api")["status"].get("availableReplicas", 0)
+
+
+def test_killed_process_costs_at_most_what_it_had_in_hand(live, traffic):
+    (victim, *_) = processes(live, "-m api")
+    with traffic() as seen:
+        time.sleep(2)
+        os.kill(victim, signal.SIGKILL)
+        time.sleep(8)
+    print(f"kill -9 of one of two processes at {RATE} requests/s: {dict(seen['report'].failed)}")
+    assert sum(seen["report"].failed.values()) <= RATE * (ENDPOINT_LAG + 2.5) / 2
+    until(lambda: available(live) == 2, 60, "it comes back by itself")
+
+
+def test_control_plane_that_restarts_is_not_noticed(live, traffic):
+    (apiserver,) = processes(live, "kube-apiserver")
+    with traffic() as seen:
+        time.sleep(1)
+        os.kill(apiserver, signal.SIGKILL)
+        until(lambda: "retail-api" in live.kubectl("get", "deployments", "-n", "mlops", check=False), 60, "it is back")
+        time.sleep(3)
+    assert seen["report"].failed == {}
+
+
+def test_deploy_that_was_killed_half_way_is_finished_by_the_next(live, traffic):
+    with traffic() as seen:
+        run = deploy(live, bake_seconds=120)
+        until(lambda: states(live, run)["bake"] == "running", 120, "it bakes")
+        live.airflow.call("PATCH", f"/dags/deploy/dagRuns/{run}", {"state": "failed"})
+        assert canaries(live), "the run had no time to tidy up"
+        second = deploy(live)
+        release = released(live, second)
+    assert seen["report"].failed == {}
+    assert record(live, release)["outcome"] == "released"
+    assert canaries(live) == []
+
+
+def test_second_deploy_waits_for_the_first(live):
+    first, second = deploy(live, bake_seconds=3), deploy(live, bake_seconds=0)
+    released(live, first)
+    assert live.airflow.run("deploy", first)["end_date"] <= live.airflow.run("deploy", second)["start_date"]
+    released(live, second)
+
+
+# --- autoscaling ---
+def replicas(live):
+    return get(live, "deployment", "retail-api")["spec"]["replicas"]
+
+
+def test_load_brings_more_pods_and_a_rollout_meanwhile_loses_nothing(live, bodies):
+    stop = threading.Event()
+
+    def push():
+        failed = {}
+        while not stop.is_set():
+            report = closed_loop(f"{live.demo['endpoint']}/predict", 8, 5, bodies)
+            failed |= report.failed
+        return failed
+
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(push)
+        try:
+            until(lambda: replicas(live) > 2, 120, "more than two pods", pause=1)
+            released(live, deploy(live, bake_seconds=0))
+            assert replicas(live) > 2, "a release does not undo the autoscaler"
+        finally:
+            stop.set()
+        assert going.result() == {}
+    until(lambda: replicas(live) == 2, 300, "two pods again", pause=2)
