@@ -1,7 +1,7 @@
 """What counts as an environment's, what of it is left, and what that costs a month. Pure: listings in, a table out.
 
 One account may hold several environments. Most names carry their environment; those of the repositories, the model
-package group, the cluster and what EKS names after the cluster do not (docs/decisions/0008): they are of the
+package group, the cluster and what EKS names after the cluster do not (docs/decisions/0006): they are of the
 environment whose tag they carry, and without a tag of the one whose stack could have made them.
 """
 
