@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
 from include import costs, hours, templates  # noqa: E402 - a script finds its project itself
 from include.costs import HOURS_A_MONTH, Kind  # noqa: E402
 from include.settings import PREFIX, settings  # noqa: E402
+from retail_mlops.parameters import values  # noqa: E402
 from retail_mlops.requests import VOLUME_GB  # noqa: E402
 
 WEEKS_A_MONTH: Final = HOURS_A_MONTH / 168
@@ -116,39 +117,37 @@ OPTIONAL: Final = ("audit",)
 
 @dataclass(frozen=True)
 class Made:
-    """A resource that the templates make when their parameters have their defaults."""
+    """A resource that the templates make when the settings fill their parameters."""
 
     stack: str
     name: str
     type: str
     properties: dict[str, Any]
-    parameters: dict[str, Any]
 
 
 def made() -> list[Made]:
-    found = []
+    found, given = [], values(admin="")
     for path in sorted((ROOT / "infra").glob("*.yaml")):
         if path.stem in OPTIONAL:
             continue
         template = templates.read(path.read_text())
-        defaults = {name: about.get("Default") for name, about in template.get("Parameters", {}).items()}
-        on = {name: _is_on(test, defaults) for name, test in template.get("Conditions", {}).items()}
         for name, resource in template["Resources"].items():
-            if on.get(resource.get("Condition"), True):
-                found.append(Made(path.stem, name, resource["Type"], resource.get("Properties", {}), defaults))
+            condition = resource.get("Condition")
+            if condition is None or _is_on(template["Conditions"][condition], given):
+                found.append(Made(path.stem, name, resource["Type"], resource.get("Properties", {})))
     return found
 
 
-def _is_on(test: dict[str, Any], defaults: dict[str, Any]) -> bool:
-    """A condition's value when each parameter has its default; one without a default is taken to be set."""
-    ((function, given),) = test.items()
+def _is_on(test: dict[str, Any], given: dict[str, str]) -> bool:
+    """A condition's value; given: the parameters'. ValueError for a function that it does not know."""
+    ((function, asked),) = test.items()
     if function == "Equals":
-        left, right = (defaults.get(one["Ref"]) if isinstance(one, dict) and "Ref" in one else one for one in given)
+        left, right = (given[one["Ref"]] if isinstance(one, dict) else one for one in asked)
         return left == right
     if function == "Not":
-        return not _is_on(given[0], defaults)
-    if function in ("And", "Or"):
-        return (all if function == "And" else any)(_is_on(one, defaults) for one in given)
+        return not _is_on(asked[0], given)
+    if function == "And":
+        return all(_is_on(one, given) for one in asked)
     raise ValueError(f"docs/costs.py does not understand the condition {test}: extend _is_on")
 
 
@@ -161,7 +160,7 @@ def _endpoint(resource: Made) -> Iterator[Line]:
 
 def _nodes(resource: Made) -> Iterator[Line]:
     count, instance = settings().node_count, settings().node_instance_types.split(",")[0]
-    spot = getattr(settings(), "node_capacity", resource.parameters["NodeCapacity"]) == "SPOT"
+    spot = settings().node_capacity == "SPOT"
     price = costs.hourly(Kind.EC2_INSTANCE, instance, count, spot=spot)
     yield line(f"nodes {instance}{' Spot' if spot else ''}", str(count), Lives.WHILE_UP, price)
 
@@ -237,7 +236,7 @@ def _sum(lines: list[Line]) -> Line:
 
 # --- what the manifests make, and what is used ---
 def public_endpoint() -> list[Line]:
-    """One NLB for each Service of type LoadBalancer, with an address in each public subnet."""
+    """A load balancer for each Service of type LoadBalancer, with an address in each public subnet."""
     documents = yaml.safe_load_all((ROOT / "k8s" / "rendered" / "eks.yaml").read_text())
     services = [found for found in documents if found and found["kind"] == "Service"]
     count = sum(found["spec"].get("type") == "LoadBalancer" for found in services)
@@ -245,8 +244,10 @@ def public_endpoint() -> list[Line]:
     public = sum(
         any(tag["Key"] == "kubernetes.io/role/elb" for tag in one.properties.get("Tags", [])) for one in subnets
     )
+    kind = settings().endpoint_kind
+    price = costs.hourly(Kind.LOAD_BALANCER, {"nlb": "network", "alb": "application"}[kind], count)
     return [
-        line("load balancer (NLB)", str(count), Lives.WHILE_UP, costs.hourly(Kind.LOAD_BALANCER, count=count)),
+        line(f"load balancer ({kind.upper()})", str(count), Lives.WHILE_UP, price),
         line(
             "public IPv4 addresses",
             f"{count} × {public} zones",
@@ -354,8 +355,8 @@ USD a month (the demo: USD for its {DEMO_HOURS} hours):
 - Spot, where the node group uses it: {prices.groups[Kind.EC2_INSTANCE].spot_share:g} of the on-demand price, a plan,
   not a quote.
 
-Counted: resources in infra/*.yaml with their parameters' defaults, Services in k8s/rendered/eks.yaml. Assumed, because
-use decides it (docs/costs.py says more):
+Counted: resources in infra/*.yaml as the settings fill their parameters, Services in k8s/rendered/eks.yaml. Assumed,
+because use decides it (docs/costs.py says more):
 
 {assumed}
 

@@ -108,6 +108,7 @@ class Settings(BaseSettings):
         "", pattern=r"^([A-Za-z0-9-]+/[A-Za-z0-9._-]+)?$", description="owner/name whose workflows may deploy"
     )
     github_provider_arn: str = Field("", description="GitHub's OIDC provider, when the account has one already")
+    endpoint_kind: Literal["nlb", "alb"] = Field("nlb", description="what makes the API public: which load balancer")
     endpoint_port: int = Field(80, ge=1, le=65535, description="port of the public endpoint")
     overlay: Literal["eks", "embedded"] = "eks"
     require_image_scan: bool = Field(True, description="deploy refuses an image without a finished, clean scan")

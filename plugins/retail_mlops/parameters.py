@@ -5,24 +5,27 @@ import hashlib
 from typing import Final
 
 from include import hours
-from include.settings import settings
+from include.settings import CLUSTER_NAME, NODEGROUP_NAME, settings
 
 BACKSTOP_AFTER: Final = dt.timedelta(minutes=30)
 _MONDAY: Final = dt.date(2026, 1, 5)
 
 
 def values(admin: str) -> dict[str, str]:
-    """All parameters that the project's settings give; admin: ARN of the person's user or role."""
+    """Every parameter of the templates; admin: ARN of the person's user or role."""
     ours = settings()
     return {
         "Environment": ours.environment,
         "Owner": ours.owner,
         "CostCenter": ours.cost_center,
         "AdminPrincipalArn": admin,
+        "ClusterName": CLUSTER_NAME,
         "KubernetesVersion": ours.kubernetes_version,
+        "NodegroupName": NODEGROUP_NAME,
         "NodeInstanceTypes": ours.node_instance_types,
         "NodeCapacity": ours.node_capacity,
         "NodeCount": str(ours.node_count),
+        "EndpointKind": ours.endpoint_kind,
         "ClusterCidrs": ours.cluster_cidrs,
         "LogRetentionDays": str(ours.log_retention_days),
         "ContainerInsights": str(ours.container_insights).lower(),

@@ -35,12 +35,12 @@ def stack(component: str, admin: str) -> Stack:
     path = ROOT / "infra" / f"{component}.yaml"
     template, given = path.read_text(), values(admin)
     wanted = declared(template)
-    if missing := [name for name, text in wanted.items() if name not in given and "Default" not in text]:
-        raise RetailError(f"infra/{path.name} needs {', '.join(missing)}: name the setting in parameters.values")
+    if missing := wanted.keys() - given.keys():
+        raise RetailError(f"infra/{path.name} needs {', '.join(sorted(missing))}: fill it in parameters.values")
     return Stack(
         name=settings().stack(component),
         template=template,
-        parameters={name: given[name] for name in wanted if name in given},
+        parameters={name: given[name] for name in wanted},
         tags=settings().tags | {"Component": component},
     )
 

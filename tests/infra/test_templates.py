@@ -10,7 +10,6 @@ import yaml
 
 from include import templates
 from include.settings import (
-    CLUSTER_NAME,
     JOBS_REPOSITORY,
     METRIC_NAMESPACE,
     MODEL_PACKAGE_GROUP,
@@ -116,7 +115,6 @@ def test_names_are_those_that_the_code_uses():
     assert resource("registry", "ModelPackageGroup")["ModelPackageGroupName"] == MODEL_PACKAGE_GROUP
     assert resource("registry", "JobsRepository")["RepositoryName"] == JOBS_REPOSITORY
     assert resource("cluster", "Nodegroup")["NodegroupName"] == NODEGROUP_NAME
-    assert load(INFRA / "cluster.yaml")["Parameters"]["ClusterName"]["Default"] == CLUSTER_NAME
     bucket = resource("lake", "Bucket")["BucketName"]["Sub"]
     assert bucket.replace("${Environment}", "dev").replace("${AWS::AccountId}", "123456789012") == settings().bucket
 
@@ -218,7 +216,6 @@ def test_the_cluster_is_not_open_to_the_world():
     assert not re.fullmatch(cidrs["AllowedPattern"], "0.0.0.0/0")
     assert re.fullmatch(cidrs["AllowedPattern"], "203.0.113.7/32")
     assert re.fullmatch(cidrs["AllowedPattern"], "")
-    assert "Default" not in cidrs
 
 
 def test_images_are_immutable_and_scanned():
@@ -308,9 +305,7 @@ def test_backstop_may_scale_that_one_node_group_and_nothing_else():
 
 
 def test_backstop_ends_the_nodes_of_the_stacks_group_where_the_team_lives():
-    schedule, parameters = resource("budget", "Backstop"), load(INFRA / "budget.yaml")["Parameters"]
-    assert parameters["ClusterName"]["Default"] == CLUSTER_NAME
-    assert parameters["NodegroupName"]["Default"] == NODEGROUP_NAME
+    schedule = resource("budget", "Backstop")
     assert schedule["ScheduleExpressionTimezone"] == TIMEZONE
     asked = json.loads(schedule["Target"]["Input"]["Sub"])
     assert asked["ScalingConfig"] == {"MinSize": 0, "DesiredSize": 0}  # AWS refuses MaxSize 0

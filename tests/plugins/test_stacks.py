@@ -8,19 +8,26 @@ from include.settings import settings
 from retail_mlops import stacks
 from retail_mlops.dag_defaults import ROOT
 from retail_mlops.errors import RetailError
+from retail_mlops.parameters import values
 
+EVERY = (*stacks.ORDER, stacks.AUDIT)
 ADMIN = "arn:aws:iam::123456789012:user/mlops-retail-bootstrap"
 
 
-@pytest.mark.parametrize("component", stacks.ORDER)
+@pytest.mark.parametrize("component", EVERY)
 def test_stack_fills_what_its_template_declares(component):
     stack = stacks.stack(component, ADMIN)
     declared = stacks.declared(stack.template)
 
     assert stack.name == f"mlops-retail-dev-{component}"
-    assert {name for name, text in declared.items() if "Default" not in text} <= set(stack.parameters)
-    assert set(stack.parameters) <= set(declared)
+    assert set(stack.parameters) == set(declared)
+    assert not any("Default" in text for text in declared.values()), "a setting says it"
     assert stack.tags == {**settings().tags, "Component": component}
+
+
+def test_every_value_is_a_parameter_of_some_template():
+    declared = {name for component in EVERY for name in stacks.stack(component, ADMIN).parameters}
+    assert declared == set(values(ADMIN))
 
 
 def test_identity_is_told_who_administers():
@@ -37,7 +44,7 @@ def test_template_that_needs_an_unknown_parameter_is_refused(tmp_path, monkeypat
 
 
 def test_order_names_every_template_but_the_optional_one():
-    assert {path.stem for path in (ROOT / "infra").glob("*.yaml")} == {*stacks.ORDER, stacks.AUDIT}
+    assert {path.stem for path in (ROOT / "infra").glob("*.yaml")} == set(EVERY)
 
 
 @pytest.mark.parametrize(("wanted", "last"), [("false", "budget"), ("true", "audit")])
@@ -52,7 +59,7 @@ def test_audit_is_there_only_when_the_settings_say_so(monkeypatch, wanted, last)
 
 def test_what_a_stack_imports_an_earlier_one_exports():
     exported = set()
-    for component in (*stacks.ORDER, stacks.AUDIT):
+    for component in EVERY:
         text = (ROOT / "infra" / f"{component}.yaml").read_text()
         wanted = set(re.findall(r'!ImportValue {"Fn::Sub": "mlops-retail-\$\{Environment\}-(\w+)"}', text))
         assert text.count("ImportValue") == len(re.findall(r'!ImportValue {"Fn::Sub": "mlops-retail-', text)), component

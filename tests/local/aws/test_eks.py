@@ -26,6 +26,7 @@ from include.settings import CLUSTER_NAME, NODEGROUP_NAME, REGION
 from local import config
 from local.aws import credentials
 from local.aws.apiserver import ApiServer
+from retail_mlops.parameters import values
 from tests.local.aws.conftest import Service, eventually
 
 pytestmark = pytest.mark.integration
@@ -35,25 +36,8 @@ ORDER = ("network", "lake", "registry", "identity", "cluster", "observability", 
 
 def parameters(service: Service, template: str, **changed: str) -> list[dict[str, str]]:
     """The values of a template's parameters, as CloudFormation takes them."""
-    given = {
-        "Environment": "dev",
-        "Owner": "ml-team",
-        "CostCenter": "retail",
-        "AdminPrincipalArn": service.client("sts").get_caller_identity()["Arn"],
-        "KubernetesVersion": "1.36",
-        "NodeInstanceTypes": "t3.medium,t3a.medium",
-        "NodeCapacity": "SPOT",
-        "NodeCount": "2",
-        "ClusterCidrs": "",
-        "LogRetentionDays": "14",
-        "ContainerInsights": "false",
-        "GitHubRepository": "",
-        "GitHubProviderArn": "",
-        "AlertEmail": "team@example.org",
-        "BudgetName": "mlops-retail-dev-monthly",
-        "MonthlyBudget": "50",
-        "BackstopState": "DISABLED",
-    } | changed
+    admin = service.client("sts").get_caller_identity()["Arn"]
+    given = values(admin) | {"AlertEmail": "team@example.org", "BudgetName": "mlops-retail-dev-monthly"} | changed
     declared = templates.read(template)["Parameters"]
     return [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items() if key in declared]
 
