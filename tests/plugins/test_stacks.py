@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from include import templates
 from include.settings import settings
 from retail_mlops import stacks
 from retail_mlops.dag_defaults import ROOT
@@ -57,14 +58,17 @@ def test_audit_is_there_only_when_the_settings_say_so(monkeypatch, wanted, last)
         settings.cache_clear()
 
 
-def test_what_a_stack_imports_an_earlier_one_exports():
-    exported = set()
+def test_what_a_stack_imports_an_earlier_one_exports_and_no_output_is_for_nobody():
+    exported, imported, outputs = set(), set(), set()
     for component in EVERY:
         text = (ROOT / "infra" / f"{component}.yaml").read_text()
         wanted = set(re.findall(r'!ImportValue {"Fn::Sub": "mlops-retail-\$\{Environment\}-(\w+)"}', text))
         assert text.count("ImportValue") == len(re.findall(r'!ImportValue {"Fn::Sub": "mlops-retail-', text)), component
         assert wanted <= exported, f"{component} imports {wanted - exported} too early"
+        imported |= wanted
         exported |= set(re.findall(r'Export: {Name: !Sub "mlops-retail-\$\{Environment\}-(\w+)"}', text))
+        outputs |= set(templates.read(text).get("Outputs", {}))
+    assert outputs == exported == imported
 
 
 @pytest.mark.parametrize(

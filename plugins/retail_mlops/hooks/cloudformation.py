@@ -235,10 +235,6 @@ class StackHook(CloudFormationHook):
                     return
                 yield event
 
-    def outputs(self, name: str) -> dict[str, str]:
-        stack = self.conn.describe_stacks(StackName=name)["Stacks"][0]
-        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-
     def drift(self, name: str, poll: float) -> list[str]:
         """What was changed by hand since CloudFormation made it: `logical id (type) was modified: properties`.
 
