@@ -4,6 +4,7 @@ Every key is documented in `.env.example`. An unknown RETAIL_* variable is refus
 silently leave a default in force.
 """
 
+import hashlib
 import os
 from functools import lru_cache
 from typing import Annotated, Literal, Self
@@ -19,7 +20,6 @@ METRIC_NAMESPACE = "RetailMLOps"
 
 MODEL_PACKAGE_GROUP = "retail-price-sensitivity-models"
 CLUSTER_NAME = "mlops-retail-cluster"
-NODEGROUP_NAME = "general"
 NAMESPACE = "mlops"
 API_NAME = "retail-api"
 API_SERVICE_ACCOUNT = "retail-api-sa"
@@ -146,6 +146,12 @@ class Settings(BaseSettings):
     def role(self, name: str) -> str:
         """ARN of a role that the identity or cluster stack makes: job, airflow, deploy, api, cluster, node."""
         return f"arn:aws:iam::{self.account_id}:role/mlops-retail-{self.environment}-{name}"
+
+    @property
+    def nodegroup(self) -> str:
+        """The node group's name, another one for what replaces it: CloudFormation makes the new group first."""
+        nodes = f"{self.node_capacity} {self.node_instance_types}"
+        return f"general-{hashlib.sha256(nodes.encode()).hexdigest()[:6]}"
 
     def repository(self, name: str) -> str:
         return f"{self.account_id}.dkr.ecr.{self.region}.amazonaws.com/{name}"

@@ -5,7 +5,7 @@ import hashlib
 from typing import Final
 
 from include import hours
-from include.settings import CLUSTER_NAME, NODEGROUP_NAME, settings
+from include.settings import CLUSTER_NAME, settings
 
 BACKSTOP_AFTER: Final = dt.timedelta(minutes=30)
 _MONDAY: Final = dt.date(2026, 1, 5)
@@ -21,7 +21,7 @@ def values(admin: str) -> dict[str, str]:
         "AdminPrincipalArn": admin,
         "ClusterName": CLUSTER_NAME,
         "KubernetesVersion": ours.kubernetes_version,
-        "NodegroupName": NODEGROUP_NAME,
+        "NodegroupName": ours.nodegroup,
         "NodeInstanceTypes": ours.node_instance_types,
         "NodeCapacity": ours.node_capacity,
         "NodeCount": str(ours.node_count),

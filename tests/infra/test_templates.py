@@ -13,7 +13,6 @@ from include.settings import (
     JOBS_REPOSITORY,
     METRIC_NAMESPACE,
     MODEL_PACKAGE_GROUP,
-    NODEGROUP_NAME,
     REGION,
     TIMEZONE,
     settings,
@@ -114,7 +113,6 @@ def test_names_are_those_that_the_code_uses():
     assert roles == {settings().role(name).rpartition("/")[2] for name in names}
     assert resource("registry", "ModelPackageGroup")["ModelPackageGroupName"] == MODEL_PACKAGE_GROUP
     assert resource("registry", "JobsRepository")["RepositoryName"] == JOBS_REPOSITORY
-    assert resource("cluster", "Nodegroup")["NodegroupName"] == NODEGROUP_NAME
     bucket = resource("lake", "Bucket")["BucketName"]["Sub"]
     assert bucket.replace("${Environment}", "dev").replace("${AWS::AccountId}", "123456789012") == settings().bucket
 

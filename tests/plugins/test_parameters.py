@@ -69,3 +69,13 @@ def test_after_hours_are_those_of_the_schedule(day, hour, off):
 def test_after_hours_fit_into_an_alarm(given):
     given(SCALE_DOWN_AT="22:30", SCALE_UP_AT="07:45", SCALE_UP_DAYS="mon-sun")
     assert len(f"IF({parameters.after_hours()}, requests, 0)") <= 1024
+
+
+@pytest.mark.parametrize(
+    ("setting", "replaced"),
+    [({"NODE_INSTANCE_TYPES": "t3.large"}, True), ({"NODE_CAPACITY": "ON_DEMAND"}, True), ({"NODE_COUNT": "5"}, False)],
+)
+def test_what_replaces_the_node_group_gives_it_another_name(given, setting, replaced):
+    before = parameters.values(ADMIN)["NodegroupName"]
+    given(**setting)
+    assert (parameters.values(ADMIN)["NodegroupName"] != before) is replaced
