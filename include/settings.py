@@ -87,7 +87,9 @@ class Settings(BaseSettings):
     alert_email: str = Field(
         "", pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$", description="gets every alert, once the subscription is confirmed"
     )
-    backstop: bool = Field(False, description="AWS itself ends the nodes half an hour after scale_down, Airflow or not")
+    backstop: bool = Field(
+        False, description="half an hour after scale_down AWS ends the nodes, and tells when they still run"
+    )
     audit: bool = Field(False, description="a CloudTrail trail with a bucket of its own")
 
     # --- cluster ---

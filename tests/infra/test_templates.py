@@ -259,6 +259,12 @@ def test_every_alarm_says_what_missing_data_means_and_whom_it_tells():
         assert told == [{"Ref": "Alerts"}], alarm["AlarmName"]
 
 
+def test_nobody_is_told_that_it_is_still_on_before_the_schedule_is_switched_on():
+    assert resource("observability", "StillOn")["ActionsEnabled"] == {"If": ["WithBackstop", True, False]}
+    conditions = load(INFRA / "observability.yaml")["Conditions"]
+    assert conditions["WithBackstop"] == {"Equals": [{"Ref": "BackstopState"}, "ENABLED"]}
+
+
 def test_dashboard_is_json_and_shows_every_alarm():
     observability = load(INFRA / "observability.yaml")["Resources"]
     text = observability["Dashboard"]["Properties"]["DashboardBody"]["Sub"]

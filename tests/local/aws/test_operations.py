@@ -134,6 +134,7 @@ def test_metric_math_is_kept_as_the_template_has_it(made: Service) -> None:
     [alarm] = made.client("cloudwatch").describe_alarms(AlarmNames=["mlops-retail-dev-still-on"])["MetricAlarms"]
     assert [metric["Id"] for metric in alarm["Metrics"]] == ["requests", "after_hours"]
     assert "MetricName" not in alarm
+    assert alarm["ActionsEnabled"] is False
 
 
 def test_the_trail_logs_into_its_own_closed_bucket(made: Service) -> None:
