@@ -1,7 +1,7 @@
 """Writes docs/costs.md: what a month costs, by resource, in five scenarios.
 
 What is there is counted in infra/*.yaml and k8s/rendered/eks.yaml, sizes come from the settings, prices from
-include/prices.toml. What only use decides (gigabytes, runs) is ASSUMED below and is shown with the result.
+include/prices.toml. What only use decides (gigabytes, runs) is Assumed below and is shown with the result.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import datetime as dt
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -32,24 +32,31 @@ WEEKS_A_MONTH: Final = HOURS_A_MONTH / 168
 DEMO_HOURS: Final = 3
 
 
+def _because(value: float, why: str) -> Any:
+    return field(default=value, metadata={"why": why})
+
+
 @dataclass(frozen=True)
 class Assumed:
-    """What use decides, not a template. One full-size shop week is 2.7 million lines, 100 MB compressed."""
+    """What use decides, not a template; the page shows each with its reason."""
 
-    lake_gb: float = 5
-    """Twelve weeks of raw, silver and gold, models and evidence."""
-    images_gb: float = 2
-    logs_gb_an_hour: float = 0.005
-    """Control plane (api, audit, authenticator), containers; 3.6 GB in a month that is always on."""
-    metrics: int = 20
-    etl_minutes: float = 5
-    """Of each of a week's two jobs."""
-    fit_minutes: float = 20
-    evaluate_minutes: float = 10
-    etl_runs_a_week: float = 1
-    trainings_a_week: float = 1
-    demo_etl_runs: int = 12
-    demo_trainings: int = 1
+    lake_gb: float = _because(
+        5, "twelve weeks of raw, silver and gold (a week: 2.7 million lines, 100 MB compressed), models"
+    )
+    images_gb: float = _because(2, "some Docker images of the API and of the jobs")
+    logs_gb_an_hour: float = _because(
+        0.005,
+        "a guess for a quiet cluster: the control plane's audit log, the pods' lines; nobody has measured it. Yours is "
+        "the metric `IncomingBytes` of `AWS/Logs`",
+    )
+    metrics: int = _because(20, "the API's, the cost schedule's; each name and dimension counts")
+    etl_minutes: float = _because(5, "each of a week's two jobs")
+    fit_minutes: float = _because(20, "a full-size training")
+    evaluate_minutes: float = _because(10, "its evaluation")
+    etl_runs_a_week: float = _because(1, "the weekly file")
+    trainings_a_week: float = _because(1, "the schedule of `train`")
+    demo_etl_runs: int = _because(12, "the demo's weeks")
+    demo_trainings: int = _because(1, "the demo's model")
 
 
 ASSUMED: Final = Assumed()
@@ -319,7 +326,9 @@ def page() -> str:
         for row in rows
     ]
     dearest = ", ".join(f"{row.what} {row.usd[Scenario.SCHEDULE]:.0f} USD" for row in _dearest(rows))
-    assumed = "\n".join(f"- `{name}` = {value:g}" for name, value in vars(ASSUMED).items())
+    assumed = "\n".join(
+        f"| `{one.name}` | {getattr(ASSUMED, one.name):g} | {one.metadata['why']} |" for one in fields(ASSUMED)
+    )
     pages = "\n".join(f"- {kind}: <{group.page}>" for kind, group in prices.groups.items())
     return f"""# What it costs
 
@@ -356,8 +365,10 @@ USD a month (the demo: USD for its {DEMO_HOURS} hours):
   not a quote.
 
 Counted: resources in infra/*.yaml as the settings fill their parameters, Services in k8s/rendered/eks.yaml. Assumed,
-because use decides it (docs/costs.py says more):
+because use decides it (change it in docs/costs.py):
 
+| what | | why |
+|---|--:|---|
 {assumed}
 
 Left out: data through endpoints and load balancers, data to the Internet ({costs.monthly(Kind.DATA_OUT_GB):g} USD a GB
