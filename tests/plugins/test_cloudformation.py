@@ -157,6 +157,20 @@ def test_stack_that_was_never_created_is_removed_first(world):
     assert world.open() == "CREATE"
 
 
+@pytest.mark.parametrize("asks", [lambda world: world.open(), lambda world: world.hook.plan(STACK, "c", poll=0)])
+def test_deletion_that_stopped_half_way_is_not_finished_unasked(world, asks):
+    world.status("DELETE_FAILED")
+    world.events(
+        event("Bucket", "DELETE_FAILED", "it is not empty"),
+        event("Role", "DELETE_COMPLETE"),
+        event(STACK.name, "DELETE_IN_PROGRESS"),
+    )
+    with pytest.raises(
+        RetailError, match=r"DELETE_FAILED.*\nBucket \(AWS::S3::Bucket\): it is not empty\n.*run teardown"
+    ):
+        asks(world)
+
+
 @pytest.mark.parametrize(
     ("left_as", "method"),
     [("UPDATE_FAILED", "rollback_stack"), ("UPDATE_ROLLBACK_FAILED", "continue_update_rollback")],
