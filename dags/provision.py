@@ -46,13 +46,14 @@ from retail_mlops.tasks import provision as tasks
 )
 def provision() -> None:
     check = task(tasks.check)()
+    github_login = task(task_id="github_login")(tasks.share_github_login)()
     stacks = [DeployStackOperator(task_id=name, component=name, aws_conn_id=ADMIN) for name in components()]
     goes_on = task.short_circuit(tasks.goes_on)()
     bootstrap = ApplyOperator(task_id="bootstrap", manifests=tasks.bootstrap, aws_conn_id=ADMIN)
     prepare_smoke = setup(task(tasks.prepare_smoke))()
     smoke = ClusterJobOperator(task_id="smoke", manifest=tasks.smoke, aws_conn_id=ADMIN)
     clean_up_smoke = teardown(task(tasks.clean_up_smoke))()
-    chain(check, *stacks, goes_on, bootstrap, prepare_smoke, smoke, clean_up_smoke)
+    chain(check, github_login, *stacks, goes_on, bootstrap, prepare_smoke, smoke, clean_up_smoke)
     prepare_smoke >> clean_up_smoke
 
 

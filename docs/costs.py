@@ -153,8 +153,6 @@ def _is_on(test: dict[str, Any], given: dict[str, str]) -> bool:
         return left == right
     if function == "Not":
         return not _is_on(asked[0], given)
-    if function == "And":
-        return all(_is_on(one, given) for one in asked)
     raise ValueError(f"docs/costs.py does not understand the condition {test}: extend _is_on")
 
 

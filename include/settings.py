@@ -25,6 +25,7 @@ API_NAME = "retail-api"
 API_SERVICE_ACCOUNT = "retail-api-sa"
 API_REPOSITORY = "mlops/retail-api"
 JOBS_REPOSITORY = "mlops/retail-jobs"
+GITHUB_ISSUER = "token.actions.githubusercontent.com"
 
 _TIME = r"^([01]\d|2[0-3]):[0-5]\d$"
 _DAY = "(mon|tue|wed|thu|fri|sat|sun)"
@@ -109,7 +110,6 @@ class Settings(BaseSettings):
     github_repository: str = Field(
         "", pattern=r"^([A-Za-z0-9-]+/[A-Za-z0-9._-]+)?$", description="owner/name whose workflows may deploy"
     )
-    github_provider_arn: str = Field("", description="GitHub's OIDC provider, when the account has one already")
     endpoint_kind: Literal["nlb", "alb"] = Field("nlb", description="what makes the API public: which load balancer")
     endpoint_port: int = Field(80, ge=1, le=65535, description="port of the public endpoint")
     overlay: Literal["eks", "embedded"] = "eks"

@@ -30,7 +30,6 @@ def values(admin: str) -> dict[str, str]:
         "LogRetentionDays": str(ours.log_retention_days),
         "ContainerInsights": str(ours.container_insights).lower(),
         "GitHubRepository": ours.github_repository,
-        "GitHubProviderArn": ours.github_provider_arn,
         "AlertEmail": ours.alert_email,
         "AfterHours": after_hours(),
         "BudgetName": ours.stack(f"monthly-{hashlib.sha256(ours.alert_email.encode()).hexdigest()[:6]}"),

@@ -70,7 +70,8 @@ def test_deploy_is_woken_by_approved_models_only(bag):
 def test_stacks_are_made_in_order(bag):
     dag = bag.dags["provision"]
     for before, after in [
-        ("check", "network"),
+        ("check", "github_login"),
+        ("github_login", "network"),
         ("network", "lake"),
         ("lake", "registry"),
         ("registry", "identity"),

@@ -10,6 +10,7 @@ import yaml
 
 from include import templates
 from include.settings import (
+    GITHUB_ISSUER,
     JOBS_REPOSITORY,
     METRIC_NAMESPACE,
     MODEL_PACKAGE_GROUP,
@@ -188,6 +189,13 @@ def test_only_main_and_its_environment_on_github_become_the_deploy_role():
     ]
     allowed = {action for entry in statements(role) for action in listed(entry["Action"])}
     assert not any(re.search("Delete|iam:|eks:|sagemaker:|s3:", action) for action in allowed)
+
+
+def test_github_logs_in_through_the_accounts_provider_which_no_stack_owns():
+    [trust] = resource("identity", "DeployRole")["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"]["Federated"]["Sub"].endswith(f":oidc-provider/{GITHUB_ISSUER}")
+    types = {item["Type"] for item in load(INFRA / "identity.yaml")["Resources"].values()}
+    assert types == {"AWS::IAM::Role"}
 
 
 def test_log_groups_end_and_are_there_before_their_writers():

@@ -16,7 +16,7 @@ from airflow.utils.log.logging_mixin import LoggingMixin
 from botocore.exceptions import ClientError
 
 from include.costs import Kind
-from include.settings import MODEL_PACKAGE_GROUP, PROJECT, settings
+from include.settings import GITHUB_ISSUER, MODEL_PACKAGE_GROUP, PROJECT, settings
 from retail_mlops.hooks.cloudformation import PATIENT
 from retail_mlops.inventory import Inventory, Resource, Scope, sort_of, split
 
@@ -27,6 +27,7 @@ HISTORY: Final = frozenset({"sagemaker:training-job", "sagemaker:processing-job"
 """SageMaker keeps ended jobs for ever, free of charge; nobody can delete them."""
 GONE_STATES: Final = ("shutting-down", "terminated", "deleting", "deleted")
 PENDING: Final = "pending deletion"
+SHARED_LOGIN: Final = "GitHub's login, which an account has once: other environments may use it"
 BATCH: Final = 20
 """DescribeTags of ELB takes so many ARNs."""
 
@@ -144,6 +145,7 @@ class InventoryHook(Clients):
     @staticmethod
     def _kept(ours: list[Resource], keep_data: bool) -> dict[str, str]:
         kept = {r.arn: r.note for r in ours if r.note.startswith(PENDING)}
+        kept |= {r.arn: SHARED_LOGIN for r in ours if (sort_of(r.arn), r.name) == ("iam:oidc-provider", GITHUB_ISSUER)}
         if keep_data:
             lake = {("s3", settings().bucket), ("cloudformation:stack", settings().stack("lake"))}
             kept |= {r.arn: "keep_data" for r in ours if (sort_of(r.arn), r.name) in lake}

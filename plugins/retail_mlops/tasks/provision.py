@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import yaml
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.hooks.sts import StsHook
 from airflow.sdk import Connection, Context, get_current_context
 from botocore.exceptions import ClientError
 
 from include import lake
-from include.settings import API_REPOSITORY, settings
+from include.settings import API_REPOSITORY, GITHUB_ISSUER, PROJECT, settings
 from retail_mlops import releases, requests
 from retail_mlops.dag_defaults import ADMIN, AIRFLOW, ROOT
 from retail_mlops.errors import RetailError, skip
@@ -77,6 +78,27 @@ def check() -> None:
         print(
             "RETAIL_CLUSTER_CIDRS is empty: on AWS only the VPC will reach the cluster's API, and `bootstrap` needs it"
         )
+
+
+def share_github_login(params: dict[str, Any]) -> None:
+    """Makes GitHub's OIDC provider when a repository is named and the account, which can have one, has none.
+
+    It is no stack's and carries no environment: other environments log in through it when this one is gone.
+    """
+    arn = f"arn:aws:iam::{settings().account_id}:oidc-provider/{GITHUB_ISSUER}"
+    with readable(ADMIN):
+        iam = AwsBaseHook(ADMIN, client_type="iam", region_name=settings().region).conn
+        there = any(one["Arn"] == arn for one in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"])
+        if there or not settings().github_repository:
+            print(f"{arn} is there" if there else "RETAIL_GITHUB_REPOSITORY names no repository: no login for GitHub")
+            return
+        print(f"{arn} {'would be' if params['dry_run'] else 'is'} made")
+        if not params["dry_run"]:
+            iam.create_open_id_connect_provider(
+                Url=f"https://{GITHUB_ISSUER}",
+                ClientIDList=["sts.amazonaws.com"],
+                Tags=[{"Key": "Project", "Value": PROJECT}],
+            )
 
 
 def goes_on(params: dict[str, Any]) -> bool:
