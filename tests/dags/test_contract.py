@@ -78,6 +78,7 @@ def test_stacks_are_made_in_order(bag):
         ("identity", "cluster"),
         ("cluster", "observability"),
         ("observability", "budget"),
+        ("goes_on", "cost_tag"),
         ("goes_on", "bootstrap"),
         ("bootstrap", "prepare_smoke"),
         ("prepare_smoke", "smoke"),

@@ -83,14 +83,16 @@ def stub(monkeypatch):
 
 @pytest.fixture
 def iam(stub, monkeypatch):
-    def listed(*providers, repository="octo/retail"):
-        monkeypatch.setenv("RETAIL_GITHUB_REPOSITORY", repository)
-        settings.cache_clear()
+    """IAM with these providers, asked for the workflows of a repository."""
+
+    def listed(*providers):
         iam = stub("iam")
         found = {"OpenIDConnectProviderList": [{"Arn": arn} for arn in providers]}
         iam.add_response("list_open_id_connect_providers", found, {})
         return iam
 
+    monkeypatch.setenv("RETAIL_GITHUB_REPOSITORY", "octo/retail")
+    settings.cache_clear()
     yield listed
     monkeypatch.undo()
     settings.cache_clear()
@@ -110,18 +112,36 @@ def test_github_login_is_made_once_and_for_no_environment_in_particular(iam):
     tasks.share_github_login({"dry_run": False})
 
 
-@pytest.mark.parametrize(
-    ("there", "repository", "dry_run", "said"),
-    [
-        ([PROVIDER], "octo/retail", False, "is there"),
-        ([], "", False, "names no repository"),
-        ([], "octo/retail", True, "would be made"),
-    ],
-)
-def test_github_login_that_is_there_or_not_asked_for_is_not_made(iam, capsys, there, repository, dry_run, said):
-    iam(*there, repository=repository)
+@pytest.mark.parametrize(("there", "dry_run", "said"), [([PROVIDER], False, "is there"), ([], True, "would be made")])
+def test_github_login_that_is_there_is_not_made_and_a_dry_run_makes_none(iam, capsys, there, dry_run, said):
+    iam(*there)
     tasks.share_github_login({"dry_run": dry_run})
     assert said in capsys.readouterr().out
+
+
+def test_without_a_repository_nobody_logs_in_from_github(capsys):
+    tasks.share_github_login({"dry_run": False})
+    assert "names no repository" in capsys.readouterr().out
+
+
+# --- the tag that the budget counts by ---
+ACTIVATE = {"CostAllocationTagsStatus": [{"TagKey": "Project", "Status": "Active"}]}
+NOT_SEEN = {"TagKey": "Project", "Code": "TagKeysNotFoundException", "Message": "Tag keys not found: Project"}
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"), [([], "is active"), ([NOT_SEEN], "not found: Project\nrun provision again")]
+)
+def test_cost_tag_is_activated_or_what_to_do_is_said(stub, capsys, errors, said):
+    stub("ce").add_response("update_cost_allocation_tags_status", {"Errors": errors}, ACTIVATE)
+    tasks.activate_cost_tag()
+    assert said in capsys.readouterr().out
+
+
+def test_cost_tag_that_this_account_may_not_activate_fails_nothing(stub, capsys):
+    stub("ce").add_client_error("update_cost_allocation_tags_status", "AccessDeniedException", "a linked account")
+    tasks.activate_cost_tag()
+    assert "a linked account\nrun provision again" in capsys.readouterr().out
 
 
 def test_dry_run_ends_after_the_change_sets():
