@@ -141,13 +141,18 @@ class Settings(BaseSettings):
             "CostCenter": self.cost_center,
         }
 
+    @property
+    def prefix(self) -> str:
+        """Beginning of all names that carry their environment: stacks, roles, jobs, alarms."""
+        return f"mlops-retail-{self.environment}-"
+
     def stack(self, name: str) -> str:
         """CloudFormation stack of infra/<name>.yaml."""
-        return f"mlops-retail-{self.environment}-{name}"
+        return f"{self.prefix}{name}"
 
     def role(self, name: str) -> str:
         """ARN of a role that the identity or cluster stack makes: job, airflow, deploy, api, cluster, node."""
-        return f"arn:aws:iam::{self.account_id}:role/mlops-retail-{self.environment}-{name}"
+        return f"arn:aws:iam::{self.account_id}:role/{self.prefix}{name}"
 
     @property
     def nodegroup(self) -> str:
