@@ -1,7 +1,7 @@
 """Writes docs/costs.md: what a month costs, by resource, in five scenarios.
 
 What is there is counted in infra/*.yaml and k8s/rendered/eks.yaml, sizes come from the settings, prices from
-include/prices.toml. What only use decides (gigabytes, runs) is ASSUMED below and is shown with the result.
+include/prices.toml. What only use decides (gigabytes, runs) is Assumed below and is shown with the result.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import datetime as dt
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -25,30 +25,38 @@ sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
 from include import costs, hours, templates  # noqa: E402 - a script finds its project itself
 from include.costs import HOURS_A_MONTH, Kind  # noqa: E402
 from include.settings import PREFIX, settings  # noqa: E402
+from retail_mlops.parameters import values  # noqa: E402
 from retail_mlops.requests import VOLUME_GB  # noqa: E402
 
 WEEKS_A_MONTH: Final = HOURS_A_MONTH / 168
 DEMO_HOURS: Final = 3
 
 
+def _because(value: float, why: str) -> Any:
+    return field(default=value, metadata={"why": why})
+
+
 @dataclass(frozen=True)
 class Assumed:
-    """What use decides, not a template. One full-size shop week is 2.7 million lines, 100 MB compressed."""
+    """What use decides, not a template; the page shows each with its reason."""
 
-    lake_gb: float = 5
-    """Twelve weeks of raw, silver and gold, models and evidence."""
-    images_gb: float = 2
-    logs_gb_an_hour: float = 0.005
-    """Control plane (api, audit, authenticator), containers; 3.6 GB in a month that is always on."""
-    metrics: int = 20
-    etl_minutes: float = 5
-    """Of each of a week's two jobs."""
-    fit_minutes: float = 20
-    evaluate_minutes: float = 10
-    etl_runs_a_week: float = 1
-    trainings_a_week: float = 1
-    demo_etl_runs: int = 12
-    demo_trainings: int = 1
+    lake_gb: float = _because(
+        5, "twelve weeks of raw, silver and gold (a week: 2.7 million lines, 100 MB compressed), models"
+    )
+    images_gb: float = _because(2, "some Docker images of the API and of the jobs")
+    logs_gb_an_hour: float = _because(
+        0.005,
+        "a guess for a quiet cluster: the control plane's audit log, the pods' lines; nobody has measured it. Yours is "
+        "the metric `IncomingBytes` of `AWS/Logs`",
+    )
+    metrics: int = _because(20, "the API's, the cost schedule's; each name and dimension counts")
+    etl_minutes: float = _because(5, "each of a week's two jobs")
+    fit_minutes: float = _because(20, "a full-size training")
+    evaluate_minutes: float = _because(10, "its evaluation")
+    etl_runs_a_week: float = _because(1, "the weekly file")
+    trainings_a_week: float = _because(1, "the schedule of `train`")
+    demo_etl_runs: int = _because(12, "the demo's weeks")
+    demo_trainings: int = _because(1, "the demo's model")
 
 
 ASSUMED: Final = Assumed()
@@ -116,39 +124,35 @@ OPTIONAL: Final = ("audit",)
 
 @dataclass(frozen=True)
 class Made:
-    """A resource that the templates make when their parameters have their defaults."""
+    """A resource that the templates make when the settings fill their parameters."""
 
     stack: str
     name: str
     type: str
     properties: dict[str, Any]
-    parameters: dict[str, Any]
 
 
 def made() -> list[Made]:
-    found = []
+    found, given = [], values(admin="")
     for path in sorted((ROOT / "infra").glob("*.yaml")):
         if path.stem in OPTIONAL:
             continue
         template = templates.read(path.read_text())
-        defaults = {name: about.get("Default") for name, about in template.get("Parameters", {}).items()}
-        on = {name: _is_on(test, defaults) for name, test in template.get("Conditions", {}).items()}
         for name, resource in template["Resources"].items():
-            if on.get(resource.get("Condition"), True):
-                found.append(Made(path.stem, name, resource["Type"], resource.get("Properties", {}), defaults))
+            condition = resource.get("Condition")
+            if condition is None or _is_on(template["Conditions"][condition], given):
+                found.append(Made(path.stem, name, resource["Type"], resource.get("Properties", {})))
     return found
 
 
-def _is_on(test: dict[str, Any], defaults: dict[str, Any]) -> bool:
-    """A condition's value when each parameter has its default; one without a default is taken to be set."""
-    ((function, given),) = test.items()
+def _is_on(test: dict[str, Any], given: dict[str, str]) -> bool:
+    """A condition's value; given: the parameters'. ValueError for a function that it does not know."""
+    ((function, asked),) = test.items()
     if function == "Equals":
-        left, right = (defaults.get(one["Ref"]) if isinstance(one, dict) and "Ref" in one else one for one in given)
+        left, right = (given[one["Ref"]] if isinstance(one, dict) else one for one in asked)
         return left == right
     if function == "Not":
-        return not _is_on(given[0], defaults)
-    if function in ("And", "Or"):
-        return (all if function == "And" else any)(_is_on(one, defaults) for one in given)
+        return not _is_on(asked[0], given)
     raise ValueError(f"docs/costs.py does not understand the condition {test}: extend _is_on")
 
 
@@ -161,7 +165,7 @@ def _endpoint(resource: Made) -> Iterator[Line]:
 
 def _nodes(resource: Made) -> Iterator[Line]:
     count, instance = settings().node_count, settings().node_instance_types.split(",")[0]
-    spot = getattr(settings(), "node_capacity", resource.parameters["NodeCapacity"]) == "SPOT"
+    spot = settings().node_capacity == "SPOT"
     price = costs.hourly(Kind.EC2_INSTANCE, instance, count, spot=spot)
     yield line(f"nodes {instance}{' Spot' if spot else ''}", str(count), Lives.WHILE_UP, price)
 
@@ -237,7 +241,7 @@ def _sum(lines: list[Line]) -> Line:
 
 # --- what the manifests make, and what is used ---
 def public_endpoint() -> list[Line]:
-    """One NLB for each Service of type LoadBalancer, with an address in each public subnet."""
+    """A load balancer for each Service of type LoadBalancer, with an address in each public subnet."""
     documents = yaml.safe_load_all((ROOT / "k8s" / "rendered" / "eks.yaml").read_text())
     services = [found for found in documents if found and found["kind"] == "Service"]
     count = sum(found["spec"].get("type") == "LoadBalancer" for found in services)
@@ -245,8 +249,10 @@ def public_endpoint() -> list[Line]:
     public = sum(
         any(tag["Key"] == "kubernetes.io/role/elb" for tag in one.properties.get("Tags", [])) for one in subnets
     )
+    kind = settings().endpoint_kind
+    price = costs.hourly(Kind.LOAD_BALANCER, {"nlb": "network", "alb": "application"}[kind], count)
     return [
-        line("load balancer (NLB)", str(count), Lives.WHILE_UP, costs.hourly(Kind.LOAD_BALANCER, count=count)),
+        line(f"load balancer ({kind.upper()})", str(count), Lives.WHILE_UP, price),
         line(
             "public IPv4 addresses",
             f"{count} × {public} zones",
@@ -318,7 +324,9 @@ def page() -> str:
         for row in rows
     ]
     dearest = ", ".join(f"{row.what} {row.usd[Scenario.SCHEDULE]:.0f} USD" for row in _dearest(rows))
-    assumed = "\n".join(f"- `{name}` = {value:g}" for name, value in vars(ASSUMED).items())
+    assumed = "\n".join(
+        f"| `{one.name}` | {getattr(ASSUMED, one.name):g} | {one.metadata['why']} |" for one in fields(ASSUMED)
+    )
     pages = "\n".join(f"- {kind}: <{group.page}>" for kind, group in prices.groups.items())
     return f"""# What it costs
 
@@ -354,9 +362,11 @@ USD a month (the demo: USD for its {DEMO_HOURS} hours):
 - Spot, where the node group uses it: {prices.groups[Kind.EC2_INSTANCE].spot_share:g} of the on-demand price, a plan,
   not a quote.
 
-Counted: resources in infra/*.yaml with their parameters' defaults, Services in k8s/rendered/eks.yaml. Assumed, because
-use decides it (docs/costs.py says more):
+Counted: resources in infra/*.yaml as the settings fill their parameters, Services in k8s/rendered/eks.yaml. Assumed,
+because use decides it (change it in docs/costs.py):
 
+| what | | why |
+|---|--:|---|
 {assumed}
 
 Left out: data through endpoints and load balancers, data to the Internet ({costs.monthly(Kind.DATA_OUT_GB):g} USD a GB

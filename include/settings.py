@@ -4,6 +4,7 @@ Every key is documented in `.env.example`. An unknown RETAIL_* variable is refus
 silently leave a default in force.
 """
 
+import hashlib
 import os
 from functools import lru_cache
 from typing import Annotated, Literal, Self
@@ -19,12 +20,12 @@ METRIC_NAMESPACE = "RetailMLOps"
 
 MODEL_PACKAGE_GROUP = "retail-price-sensitivity-models"
 CLUSTER_NAME = "mlops-retail-cluster"
-NODEGROUP_NAME = "general"
 NAMESPACE = "mlops"
 API_NAME = "retail-api"
 API_SERVICE_ACCOUNT = "retail-api-sa"
 API_REPOSITORY = "mlops/retail-api"
 JOBS_REPOSITORY = "mlops/retail-jobs"
+GITHUB_ISSUER = "token.actions.githubusercontent.com"
 
 _TIME = r"^([01]\d|2[0-3]):[0-5]\d$"
 _DAY = "(mon|tue|wed|thu|fri|sat|sun)"
@@ -92,7 +93,9 @@ class Settings(BaseSettings):
     alert_email: str = Field(
         "", pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$", description="gets every alert, once the subscription is confirmed"
     )
-    backstop: bool = Field(False, description="AWS itself ends the nodes half an hour after scale_down, Airflow or not")
+    backstop: bool = Field(
+        False, description="half an hour after scale_down AWS ends the nodes, and tells when they still run"
+    )
     audit: bool = Field(False, description="a CloudTrail trail with a bucket of its own")
 
     # --- cluster ---
@@ -112,7 +115,7 @@ class Settings(BaseSettings):
     github_repository: str = Field(
         "", pattern=r"^([A-Za-z0-9-]+/[A-Za-z0-9._-]+)?$", description="owner/name whose workflows may deploy"
     )
-    github_provider_arn: str = Field("", description="GitHub's OIDC provider, when the account has one already")
+    endpoint_kind: Literal["nlb", "alb"] = Field("nlb", description="what makes the API public: which load balancer")
     endpoint_port: int = Field(80, ge=1, le=65535, description="port of the public endpoint")
     overlay: Literal["eks", "embedded"] = "eks"
     require_image_scan: bool = Field(True, description="deploy refuses an image without a finished, clean scan")
@@ -143,13 +146,24 @@ class Settings(BaseSettings):
             "CostCenter": self.cost_center,
         }
 
+    @property
+    def prefix(self) -> str:
+        """Beginning of all names that carry their environment: stacks, roles, jobs, alarms."""
+        return f"mlops-retail-{self.environment}-"
+
     def stack(self, name: str) -> str:
         """CloudFormation stack of infra/<name>.yaml."""
-        return f"mlops-retail-{self.environment}-{name}"
+        return f"{self.prefix}{name}"
 
     def role(self, name: str) -> str:
         """ARN of a role that the identity or cluster stack makes: job, airflow, deploy, api, cluster, node."""
-        return f"arn:aws:iam::{self.account_id}:role/mlops-retail-{self.environment}-{name}"
+        return f"arn:aws:iam::{self.account_id}:role/{self.prefix}{name}"
+
+    @property
+    def nodegroup(self) -> str:
+        """The node group's name, another one for what replaces it: CloudFormation makes the new group first."""
+        nodes = f"{self.node_capacity} {self.node_instance_types}"
+        return f"general-{hashlib.sha256(nodes.encode()).hexdigest()[:6]}"
 
     def repository(self, name: str) -> str:
         return f"{self.account_id}.dkr.ecr.{self.region}.amazonaws.com/{name}"

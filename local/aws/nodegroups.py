@@ -368,6 +368,7 @@ def _create_in_stack(logical_id: str, properties: dict[str, Any], stack: str) ->
 
 
 def _update_in_stack(physical_id: str, old: dict[str, Any], new: dict[str, Any], *rest: str) -> Any:
+    _capacity.set(new.get("CapacityType", "ON_DEMAND"))  # for a group that replaces this one
     made = _stack_update(physical_id, old, new, *rest)
     _change(new["ClusterName"], made[0], "UPDATING")
     _wait(new["ClusterName"], made[0], "UPDATING")

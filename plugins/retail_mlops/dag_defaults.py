@@ -28,7 +28,6 @@ class Tag(StrEnum):
     MODEL = "model"
     RELEASE = "release"
     COST = "cost"
-    WATCH = "watch"
 
 
 GOLD: Final = Asset(name="gold", uri=f"s3://{settings().bucket}/gold/", group="lake")

@@ -1,7 +1,7 @@
 """What counts as an environment's, what of it is left, and what that costs a month. Pure: listings in, a table out.
 
 One account may hold several environments. Most names carry their environment; those of the repositories, the model
-package group, the cluster and what EKS names after the cluster do not (docs/decisions/0008): they are of the
+package group, the cluster and what EKS names after the cluster do not (docs/decisions/0006): they are of the
 environment whose tag they carry, and without a tag of the one whose stack could have made them.
 """
 
@@ -83,6 +83,11 @@ def cluster_in(tags: Mapping[str, str]) -> str:
     return next(iter([*named, *(tags[key] for key in CLUSTER_TAGS if key in tags)]), "")
 
 
+def environment_of(tags: Mapping[str, str]) -> str:
+    """The environment that the project's own tags name; or ""."""
+    return tags.get("Environment", "") if tags.get("Project") == PROJECT else ""
+
+
 @dataclass(frozen=True)
 class Scope:
     """Whose things are looked for, and what the account shows of other environments."""
@@ -107,7 +112,7 @@ class Scope:
             for component in ("cluster", "registry")
             for other in others
             if f"mlops-retail-{other}-{component}" in stacks
-            or any(shared(r.name) == component and _says(r.tags) == other for r in resources)
+            or any(shared(r.name) == component and environment_of(r.tags) == other for r in resources)
         }
         alone = cls(environment, others, frozenset(), frozenset(taken))
         vpcs = frozenset(r.vpc for r in resources if sort_of(r.arn) == "ec2:vpc" and alone.why(r))
@@ -115,7 +120,7 @@ class Scope:
 
     def why(self, resource: Resource) -> str:
         """Why a thing counts as the environment's; "" when it does not. A tag is stronger than a name."""
-        if says := _says(resource.tags):
+        if says := environment_of(resource.tags):
             return f"tagged Environment={says}" if says == self.environment else ""
         cluster = cluster_in(resource.tags)
         if cluster == CLUSTER_NAME and "cluster" not in self.taken:
@@ -132,11 +137,6 @@ class Scope:
         if resource.tags.get("Project") == PROJECT:
             return f"tagged Project={PROJECT}, without an environment"
         return ""
-
-
-def _says(tags: Mapping[str, str]) -> str:
-    """The environment that the project's own tags name; or ""."""
-    return tags.get("Environment", "") if tags.get("Project") == PROJECT else ""
 
 
 @dataclass(frozen=True)

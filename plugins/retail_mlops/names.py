@@ -27,10 +27,10 @@ def job_name(ti: TaskInstance, try_number: int | None = None) -> str:
     The same try always has the same name, so that a task that is started twice finds the job it started, and a later
     try can look for the jobs of the earlier ones.
     """
-    ours = f"mlops-retail-{settings().environment}"
+    ours = settings().prefix
     tail = f"{run_digest(ti.dag_id, ti.run_id)}-{try_number or ti.try_number}"
     what = f"{ti.dag_id}-{ti.task_id}".replace("_", "-").replace(".", "-")
-    return f"{ours}-{what[: LONGEST_JOB_NAME - len(ours) - len(tail) - 2].rstrip('-')}-{tail}"
+    return f"{ours}{what[: LONGEST_JOB_NAME - len(ours) - len(tail) - 1].rstrip('-')}-{tail}"
 
 
 def release_id(version: int, ti: TaskInstance) -> str:

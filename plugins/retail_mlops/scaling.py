@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from include import costs, hours
 from include.costs import Kind
-from include.settings import NODEGROUP_NAME, settings
+from include.settings import settings
 
 WAITING_TASK: Final = "wait_until_up"
 """The task of `deploy` that waits while the environment is scaled down."""
@@ -186,7 +186,7 @@ def size_of(group: NodeGroup) -> NodeGroup:
 
     Nobody scales it to 0 but the schedule and the nightly backstop in EventBridge, which leaves no record.
     """
-    if group.name == NODEGROUP_NAME and group.desired == 0:
+    if group.name == settings().nodegroup and group.desired == 0:
         return group.model_copy(update={"desired": min(settings().node_count, group.maximum)})
     return group
 

@@ -70,13 +70,15 @@ def test_deploy_is_woken_by_approved_models_only(bag):
 def test_stacks_are_made_in_order(bag):
     dag = bag.dags["provision"]
     for before, after in [
-        ("check", "network"),
+        ("check", "github_login"),
+        ("github_login", "network"),
         ("network", "lake"),
         ("lake", "registry"),
         ("registry", "identity"),
         ("identity", "cluster"),
         ("cluster", "observability"),
         ("observability", "budget"),
+        ("goes_on", "cost_tag"),
         ("goes_on", "bootstrap"),
         ("bootstrap", "prepare_smoke"),
         ("prepare_smoke", "smoke"),

@@ -9,6 +9,7 @@ from docs import costs as page
 from docs.costs import Lives, Made, Scenario
 from include import costs
 from include.costs import HOURS_A_MONTH, Kind
+from include.settings import settings
 
 ROWS = {row.what: row for row in page.table()}
 
@@ -30,13 +31,16 @@ def test_a_stale_page_is_refused(tmp_path, monkeypatch):
     assert page.main() == 1
 
 
-def test_interface_endpoints_are_counted_in_the_template_in_each_zone_and_only_those_that_are_on():
-    text = (page.ROOT / "infra/network.yaml").read_text()
-    on = text.count("Condition: WithInterfaceEndpoints")
-    assert 0 < on < text.count("VpcEndpointType: Interface")
-    assert by_scenario("interface endpoints")[Scenario.ALWAYS] == pytest.approx(
-        costs.monthly(Kind.INTERFACE_ENDPOINT, count=2 * on)
-    )
+@pytest.mark.parametrize(("kind", "endpoints"), [("nlb", 7), ("alb", 8)])
+def test_interface_endpoints_are_counted_in_each_zone_as_the_settings_make_them(monkeypatch, kind, endpoints):
+    monkeypatch.setenv("RETAIL_ENDPOINT_KIND", kind)
+    settings.cache_clear()
+    rows = {row.what: row for row in page.table()}
+    monkeypatch.undo()
+    settings.cache_clear()
+    expected = costs.monthly(Kind.INTERFACE_ENDPOINT, count=2 * endpoints)
+    assert rows["interface endpoints"].usd[Scenario.ALWAYS] == pytest.approx(expected)
+    assert f"load balancer ({kind.upper()})" in rows
 
 
 def test_schedule_is_off_at_night_and_at_weekends():
@@ -63,7 +67,7 @@ def test_hours_of_each_scenario():
 
 @pytest.mark.parametrize("type_name", ["AWS::RDS::DBInstance", "AWS::EC2::NatGateway"])
 def test_a_resource_without_a_price_is_refused(monkeypatch, type_name):
-    monkeypatch.setattr(page, "made", lambda: [Made("lake", "Surprise", type_name, {}, {})])
+    monkeypatch.setattr(page, "made", lambda: [Made("lake", "Surprise", type_name, {})])
     with pytest.raises(ValueError, match=r"Surprise of infra/lake\.yaml"):
         page.from_templates()
 

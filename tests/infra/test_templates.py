@@ -10,11 +10,10 @@ import yaml
 
 from include import templates
 from include.settings import (
-    CLUSTER_NAME,
+    GITHUB_ISSUER,
     JOBS_REPOSITORY,
     METRIC_NAMESPACE,
     MODEL_PACKAGE_GROUP,
-    NODEGROUP_NAME,
     REGION,
     TIMEZONE,
     settings,
@@ -115,8 +114,6 @@ def test_names_are_those_that_the_code_uses():
     assert roles == {settings().role(name).rpartition("/")[2] for name in names}
     assert resource("registry", "ModelPackageGroup")["ModelPackageGroupName"] == MODEL_PACKAGE_GROUP
     assert resource("registry", "JobsRepository")["RepositoryName"] == JOBS_REPOSITORY
-    assert resource("cluster", "Nodegroup")["NodegroupName"] == NODEGROUP_NAME
-    assert load(INFRA / "cluster.yaml")["Parameters"]["ClusterName"]["Default"] == CLUSTER_NAME
     bucket = resource("lake", "Bucket")["BucketName"]["Sub"]
     assert bucket.replace("${Environment}", "dev").replace("${AWS::AccountId}", "123456789012") == settings().bucket
 
@@ -194,6 +191,13 @@ def test_only_main_and_its_environment_on_github_become_the_deploy_role():
     assert not any(re.search("Delete|iam:|eks:|sagemaker:|s3:", action) for action in allowed)
 
 
+def test_github_logs_in_through_the_accounts_provider_which_no_stack_owns():
+    [trust] = resource("identity", "DeployRole")["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"]["Federated"]["Sub"].endswith(f":oidc-provider/{GITHUB_ISSUER}")
+    types = {item["Type"] for item in load(INFRA / "identity.yaml")["Resources"].values()}
+    assert types == {"AWS::IAM::Role"}
+
+
 def test_log_groups_end_and_are_there_before_their_writers():
     cluster = load(INFRA / "cluster.yaml")
     assert cluster["Resources"]["Cluster"]["DependsOn"] == "ControlPlaneLogs"
@@ -218,7 +222,6 @@ def test_the_cluster_is_not_open_to_the_world():
     assert not re.fullmatch(cidrs["AllowedPattern"], "0.0.0.0/0")
     assert re.fullmatch(cidrs["AllowedPattern"], "203.0.113.7/32")
     assert re.fullmatch(cidrs["AllowedPattern"], "")
-    assert "Default" not in cidrs
 
 
 def test_images_are_immutable_and_scanned():
@@ -262,6 +265,12 @@ def test_every_alarm_says_what_missing_data_means_and_whom_it_tells():
         assert alarm["TreatMissingData"] in ("missing", "ignore", "notBreaching")  # off at night is no breach
         told = [target for kind in ("AlarmActions", "InsufficientDataActions") for target in alarm.get(kind, [])]
         assert told == [{"Ref": "Alerts"}], alarm["AlarmName"]
+
+
+def test_nobody_is_told_that_it_is_still_on_before_the_schedule_is_switched_on():
+    assert resource("observability", "StillOn")["ActionsEnabled"] == {"If": ["WithBackstop", True, False]}
+    conditions = load(INFRA / "observability.yaml")["Conditions"]
+    assert conditions["WithBackstop"] == {"Equals": [{"Ref": "BackstopState"}, "ENABLED"]}
 
 
 def test_dashboard_is_json_and_shows_every_alarm():
@@ -308,9 +317,7 @@ def test_backstop_may_scale_that_one_node_group_and_nothing_else():
 
 
 def test_backstop_ends_the_nodes_of_the_stacks_group_where_the_team_lives():
-    schedule, parameters = resource("budget", "Backstop"), load(INFRA / "budget.yaml")["Parameters"]
-    assert parameters["ClusterName"]["Default"] == CLUSTER_NAME
-    assert parameters["NodegroupName"]["Default"] == NODEGROUP_NAME
+    schedule = resource("budget", "Backstop")
     assert schedule["ScheduleExpressionTimezone"] == TIMEZONE
     asked = json.loads(schedule["Target"]["Input"]["Sub"])
     assert asked["ScalingConfig"] == {"MinSize": 0, "DesiredSize": 0}  # AWS refuses MaxSize 0

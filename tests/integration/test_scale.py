@@ -10,11 +10,11 @@ import urllib.request
 import pytest
 
 from include import lake
-from include.settings import CLUSTER_NAME, METRIC_NAMESPACE, NODEGROUP_NAME, settings
+from include.settings import CLUSTER_NAME, METRIC_NAMESPACE, settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
-GROUP = {"clusterName": CLUSTER_NAME, "nodegroupName": NODEGROUP_NAME}
+GROUP = {"clusterName": CLUSTER_NAME, "nodegroupName": settings().nodegroup}
 HELD = """
 apiVersion: v1
 kind: Pod

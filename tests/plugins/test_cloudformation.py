@@ -32,13 +32,13 @@ class World:
         self.hook = StackHook()
         self.stub.activate()
 
-    def status(self, status, outputs=()):
+    def status(self, status):
         if status is None:
             self.stub.add_client_error(
                 "describe_stacks", "ValidationError", f"Stack with id {STACK.name} does not exist"
             )
             return
-        stack = {"StackName": STACK.name, "CreationTime": NOW, "StackStatus": status, "Outputs": list(outputs)}
+        stack = {"StackName": STACK.name, "CreationTime": NOW, "StackStatus": status}
         self.stub.add_response("describe_stacks", {"Stacks": [stack]}, {"StackName": STACK.name})
 
     def no_old_change_set(self):
@@ -157,6 +157,20 @@ def test_stack_that_was_never_created_is_removed_first(world):
     assert world.open() == "CREATE"
 
 
+@pytest.mark.parametrize("asks", [lambda world: world.open(), lambda world: world.hook.plan(STACK, "c", poll=0)])
+def test_deletion_that_stopped_half_way_is_not_finished_unasked(world, asks):
+    world.status("DELETE_FAILED")
+    world.events(
+        event("Bucket", "DELETE_FAILED", "it is not empty"),
+        event("Role", "DELETE_COMPLETE"),
+        event(STACK.name, "DELETE_IN_PROGRESS"),
+    )
+    with pytest.raises(
+        RetailError, match=r"DELETE_FAILED.*\nBucket \(AWS::S3::Bucket\): it is not empty\n.*run teardown"
+    ):
+        asks(world)
+
+
 @pytest.mark.parametrize(
     ("left_as", "method"),
     [("UPDATE_FAILED", "rollback_stack"), ("UPDATE_ROLLBACK_FAILED", "continue_update_rollback")],
@@ -206,12 +220,11 @@ def test_change_is_executed_and_waited_for_deferred(world, operator):
     assert deferred.value.trigger.waiter_name == "stack_create_complete"
 
 
-def test_unchanged_stack_gives_its_outputs(world, operator):
+def test_unchanged_stack_is_left_alone(world, operator):
     operator.kind = None
     world.status("CREATE_COMPLETE")
     world.no_drift()
-    world.status("CREATE_COMPLETE", [{"OutputKey": "BucketName", "OutputValue": "b"}])
-    assert operator.execute(CONTEXT) == {"BucketName": "b"}
+    operator.execute(CONTEXT)  # neither a change set nor a wait
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from include.settings import CLUSTER_NAME, NODEGROUP_NAME
+from include.settings import CLUSTER_NAME, settings
 from retail_mlops.errors import RetailError
 from retail_mlops.hooks.nodegroups import NodeGroupHook
 from retail_mlops.scaling import NodeGroup
 
-ASKED = {"clusterName": CLUSTER_NAME, "nodegroupName": NODEGROUP_NAME}
-WANTED = NodeGroup(name=NODEGROUP_NAME, minimum=0, desired=0, maximum=10)
+GROUP = settings().nodegroup
+ASKED = {"clusterName": CLUSTER_NAME, "nodegroupName": GROUP}
+WANTED = NodeGroup(name=GROUP, minimum=0, desired=0, maximum=10)
 UPDATE = {**ASKED, "scalingConfig": {"minSize": 0, "desiredSize": 0, "maxSize": 10}}
 
 
@@ -23,7 +24,7 @@ def stub(monkeypatch):
         made.assert_no_pending_responses()
 
 
-def described(stub, status="ACTIVE", name=NODEGROUP_NAME):
+def described(stub, status="ACTIVE", name=GROUP):
     group = {
         "nodegroupName": name,
         "status": status,
@@ -39,11 +40,11 @@ def test_no_cluster_is_an_answer(stub):
 
 
 def test_groups_that_are_being_deleted_are_not_there_any_more(stub):
-    names = [NODEGROUP_NAME, "old"]
+    names = [GROUP, "old"]
     stub.add_response("list_nodegroups", {"nodegroups": names}, {"clusterName": CLUSTER_NAME})
     described(stub)
     described(stub, status="DELETING", name="old")
-    assert NodeGroupHook().groups() == [NodeGroup(name=NODEGROUP_NAME, minimum=1, desired=3, maximum=10)]
+    assert NodeGroupHook().groups() == [NodeGroup(name=GROUP, minimum=1, desired=3, maximum=10)]
 
 
 def test_update_under_way_is_waited_for(stub):
@@ -56,7 +57,7 @@ def test_update_under_way_is_waited_for(stub):
 
 def test_group_of_that_size_is_left_alone(stub):
     described(stub)
-    NodeGroupHook().scale(NodeGroup(name=NODEGROUP_NAME, minimum=1, desired=3, maximum=10), timeout=10, poll=0.01)
+    NodeGroupHook().scale(NodeGroup(name=GROUP, minimum=1, desired=3, maximum=10), timeout=10, poll=0.01)
 
 
 def test_degraded_group_is_scaled_all_the_same(stub):
@@ -89,10 +90,10 @@ def test_other_refusals_are_not_repeated(stub):
 
 def test_missing_group_is_named(stub):
     stub.add_client_error("describe_nodegroup", "ResourceNotFoundException", expected_params=ASKED)
-    with pytest.raises(RetailError, match=f"no node group {NODEGROUP_NAME}"):
+    with pytest.raises(RetailError, match=f"no node group {GROUP}"):
         NodeGroupHook().scale(WANTED, timeout=10, poll=0.01)
 
 
 def test_trouble_is_what_eks_says(stub):
     described(stub)
-    assert NodeGroupHook().trouble(NODEGROUP_NAME) == "AsgInstanceLaunchFailures: no Spot capacity"
+    assert NodeGroupHook().trouble(GROUP) == "AsgInstanceLaunchFailures: no Spot capacity"

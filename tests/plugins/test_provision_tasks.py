@@ -1,10 +1,14 @@
 """Where provision refuses to work, and what the smoke Job is told."""
 
 import json
+from types import SimpleNamespace
 
+import boto3
 import pytest
 import yaml
+from botocore.stub import Stubber
 
+from include.settings import settings
 from retail_mlops.dag_defaults import ROOT
 from retail_mlops.errors import RetailError
 from retail_mlops.tasks import provision as tasks
@@ -51,6 +55,93 @@ def test_another_account_is_refused(sts, monkeypatch):
     monkeypatch.setattr(Sts, "account", "999999999999")
     with pytest.raises(RetailError, match="999999999999, but RETAIL_ACCOUNT_ID is 123456789012"):
         tasks.check()
+
+
+# --- GitHub's login: one an account, whoever made it ---
+PROVIDER = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    """Makes a Stubber in place of the client of one service."""
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "y"}
+
+    def of(service):
+        client = boto3.client(service, region_name="ap-southeast-1", **keys)
+        monkeypatch.setattr(
+            tasks, "AwsBaseHook", lambda *_, client_type, **__: SimpleNamespace(conn={service: client}[client_type])
+        )
+        made.append(Stubber(client))
+        made[-1].activate()
+        return made[-1]
+
+    made = []
+    yield of
+    for one in made:
+        one.assert_no_pending_responses()
+
+
+@pytest.fixture
+def iam(stub, monkeypatch):
+    """IAM with these providers, asked for the workflows of a repository."""
+
+    def listed(*providers):
+        iam = stub("iam")
+        found = {"OpenIDConnectProviderList": [{"Arn": arn} for arn in providers]}
+        iam.add_response("list_open_id_connect_providers", found, {})
+        return iam
+
+    monkeypatch.setenv("RETAIL_GITHUB_REPOSITORY", "octo/retail")
+    settings.cache_clear()
+    yield listed
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_github_login_is_made_once_and_for_no_environment_in_particular(iam):
+    of_cluster = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.ap-southeast-1.amazonaws.com/id/1"
+    iam(of_cluster).add_response(
+        "create_open_id_connect_provider",
+        {"OpenIDConnectProviderArn": PROVIDER},
+        {
+            "Url": "https://token.actions.githubusercontent.com",
+            "ClientIDList": ["sts.amazonaws.com"],
+            "Tags": [{"Key": "Project", "Value": "RetailMLOps"}],
+        },
+    )
+    tasks.share_github_login({"dry_run": False})
+
+
+@pytest.mark.parametrize(("there", "dry_run", "said"), [([PROVIDER], False, "is there"), ([], True, "would be made")])
+def test_github_login_that_is_there_is_not_made_and_a_dry_run_makes_none(iam, capsys, there, dry_run, said):
+    iam(*there)
+    tasks.share_github_login({"dry_run": dry_run})
+    assert said in capsys.readouterr().out
+
+
+def test_without_a_repository_nobody_logs_in_from_github(capsys):
+    tasks.share_github_login({"dry_run": False})
+    assert "names no repository" in capsys.readouterr().out
+
+
+# --- the tag that the budget counts by ---
+ACTIVATE = {"CostAllocationTagsStatus": [{"TagKey": "Project", "Status": "Active"}]}
+NOT_SEEN = {"TagKey": "Project", "Code": "TagKeysNotFoundException", "Message": "Tag keys not found: Project"}
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"), [([], "is active"), ([NOT_SEEN], "not found: Project\nrun provision again")]
+)
+def test_cost_tag_is_activated_or_what_to_do_is_said(stub, capsys, errors, said):
+    stub("ce").add_response("update_cost_allocation_tags_status", {"Errors": errors}, ACTIVATE)
+    tasks.activate_cost_tag()
+    assert said in capsys.readouterr().out
+
+
+def test_cost_tag_that_this_account_may_not_activate_fails_nothing(stub, capsys):
+    stub("ce").add_client_error("update_cost_allocation_tags_status", "AccessDeniedException", "a linked account")
+    tasks.activate_cost_tag()
+    assert "a linked account\nrun provision again" in capsys.readouterr().out
 
 
 def test_dry_run_ends_after_the_change_sets():

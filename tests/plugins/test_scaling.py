@@ -7,7 +7,7 @@ import pytest
 from include import costs
 from include.costs import Kind
 from include.hours import ZONE
-from include.settings import NODEGROUP_NAME, settings
+from include.settings import settings
 from retail_mlops import scaling
 from retail_mlops.scaling import (
     Autoscaler,
@@ -92,7 +92,7 @@ def test_stopped_group_keeps_a_maximum_that_aws_accepts():
 
 
 def test_group_that_the_backstop_stopped_is_recorded_at_its_stacks_size():
-    stopped = NodeGroup(name=NODEGROUP_NAME, minimum=0, desired=0, maximum=10)
+    stopped = NodeGroup(name=settings().nodegroup, minimum=0, desired=0, maximum=10)
     assert scaling.size_of(stopped).desired == settings().node_count
     assert scaling.size_of(stopped.model_copy(update={"desired": 1})).desired == 1
     assert scaling.size_of(stopped.model_copy(update={"name": "other"})).desired == 0

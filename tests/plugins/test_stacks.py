@@ -4,37 +4,31 @@ import re
 
 import pytest
 
+from include import templates
 from include.settings import settings
 from retail_mlops import stacks
 from retail_mlops.dag_defaults import ROOT
 from retail_mlops.errors import RetailError
+from retail_mlops.parameters import values
 
+EVERY = (*stacks.ORDER, stacks.AUDIT)
 ADMIN = "arn:aws:iam::123456789012:user/mlops-retail-bootstrap"
 
 
-@pytest.fixture
-def schedule(monkeypatch):
-    """Sets RETAIL_* variables of the cost schedule."""
-
-    def set_to(**values):
-        for name, value in values.items():
-            monkeypatch.setenv(f"RETAIL_{name}", value)
-        settings.cache_clear()
-
-    yield set_to
-    monkeypatch.undo()
-    settings.cache_clear()
-
-
-@pytest.mark.parametrize("component", stacks.ORDER)
+@pytest.mark.parametrize("component", EVERY)
 def test_stack_fills_what_its_template_declares(component):
     stack = stacks.stack(component, ADMIN)
     declared = stacks.declared(stack.template)
 
     assert stack.name == f"mlops-retail-dev-{component}"
-    assert {name for name, text in declared.items() if "Default" not in text} <= set(stack.parameters)
-    assert set(stack.parameters) <= set(declared)
+    assert set(stack.parameters) == set(declared)
+    assert not any("Default" in text for text in declared.values()), "a setting says it"
     assert stack.tags == {**settings().tags, "Component": component}
+
+
+def test_every_value_is_a_parameter_of_some_template():
+    declared = {name for component in EVERY for name in stacks.stack(component, ADMIN).parameters}
+    assert declared == set(values(ADMIN))
 
 
 def test_identity_is_told_who_administers():
@@ -51,7 +45,7 @@ def test_template_that_needs_an_unknown_parameter_is_refused(tmp_path, monkeypat
 
 
 def test_order_names_every_template_but_the_optional_one():
-    assert {path.stem for path in (ROOT / "infra").glob("*.yaml")} == {*stacks.ORDER, stacks.AUDIT}
+    assert {path.stem for path in (ROOT / "infra").glob("*.yaml")} == set(EVERY)
 
 
 @pytest.mark.parametrize(("wanted", "last"), [("false", "budget"), ("true", "audit")])
@@ -64,63 +58,17 @@ def test_audit_is_there_only_when_the_settings_say_so(monkeypatch, wanted, last)
         settings.cache_clear()
 
 
-def test_what_a_stack_imports_an_earlier_one_exports():
-    exported = set()
-    for component in (*stacks.ORDER, stacks.AUDIT):
+def test_what_a_stack_imports_an_earlier_one_exports_and_no_output_is_for_nobody():
+    exported, imported, outputs = set(), set(), set()
+    for component in EVERY:
         text = (ROOT / "infra" / f"{component}.yaml").read_text()
         wanted = set(re.findall(r'!ImportValue {"Fn::Sub": "mlops-retail-\$\{Environment\}-(\w+)"}', text))
         assert text.count("ImportValue") == len(re.findall(r'!ImportValue {"Fn::Sub": "mlops-retail-', text)), component
         assert wanted <= exported, f"{component} imports {wanted - exported} too early"
+        imported |= wanted
         exported |= set(re.findall(r'Export: {Name: !Sub "mlops-retail-\$\{Environment\}-(\w+)"}', text))
-
-
-@pytest.mark.parametrize(
-    ("at", "days", "cron"),
-    [
-        ("22:00", "mon-sun", "cron(30 22 * * ? *)"),
-        ("22:00", "mon-fri", "cron(30 22 ? * MON,TUE,WED,THU,FRI *)"),
-        ("23:45", "fri-sun", "cron(15 0 ? * MON,SAT,SUN *)"),
-    ],
-)
-def test_backstop_comes_half_an_hour_after_scale_down(schedule, at, days, cron):
-    schedule(SCALE_DOWN_AT=at, SCALE_DOWN_DAYS=days)
-    assert stacks.backstop_cron() == cron
-
-
-def test_another_address_gives_the_budget_another_name(schedule):
-    def name():
-        return stacks.stack("budget", ADMIN).parameters["BudgetName"]
-
-    before = name()
-    schedule(ALERT_EMAIL="team@example.org")
-    assert before != name()
-    assert name().startswith("mlops-retail-dev-monthly-")
-
-
-def after_hours(day, hour):
-    """The alarm's expression as CloudWatch works it out; day: Monday is 1, hour: UTC."""
-    text = stacks.after_hours().replace("DAY(requests)", str(day)).replace("HOUR(requests)", str(hour))
-    return eval(text.replace("AND", "and").replace("OR", "or").replace("requests", "1"))  # noqa: S307 - our own words
-
-
-@pytest.mark.parametrize(
-    ("day", "hour", "off"),
-    [
-        (1, 14, False),  # Monday 21:00 in Vietnam
-        (1, 15, False),  # 22:00: scale_down works
-        (1, 16, True),
-        (2, 0, False),  # Tuesday 07:00
-        (6, 5, True),  # Saturday
-        (7, 23, True),  # Monday 06:00 in Vietnam
-    ],
-)
-def test_after_hours_are_those_of_the_schedule(day, hour, off):
-    assert after_hours(day, hour) is off
-
-
-def test_after_hours_fit_into_an_alarm(schedule):
-    schedule(SCALE_DOWN_AT="22:30", SCALE_UP_AT="07:45", SCALE_UP_DAYS="mon-sun")
-    assert len(f"IF({stacks.after_hours()}, requests, 0)") <= 1024
+        outputs |= set(templates.read(text).get("Outputs", {}))
+    assert outputs == exported == imported
 
 
 @pytest.mark.parametrize(

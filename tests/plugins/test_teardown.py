@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from botocore.exceptions import ClientError
 
 from include import lake
-from include.settings import API_REPOSITORY, JOBS_REPOSITORY, MODEL_PACKAGE_GROUP, settings
+from include.settings import API_REPOSITORY, GITHUB_ISSUER, JOBS_REPOSITORY, MODEL_PACKAGE_GROUP, settings
 from retail_mlops.dag_defaults import ADMIN
 from retail_mlops.errors import RetailError
 from retail_mlops.hooks.inventory import InventoryHook
@@ -287,6 +287,20 @@ def test_only_our_jobs_streams_leave_the_groups_that_sagemaker_shares(account):
     names = [stream["logStreamName"] for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]]
     assert names == ["mlops-retail-devil-train/algo-1", "somebody/algo-1"]
     logs.delete_log_group(logGroupName=group)
+
+
+def test_github_login_stays_for_other_environments_and_is_said_to(account, monkeypatch):
+    iam, tags = account.client("iam"), [{"Key": "Project", "Value": "RetailMLOps"}]
+    provider = iam.create_open_id_connect_provider(Url=f"https://{GITHUB_ISSUER}", ClientIDList=["a"], Tags=tags)
+    arn = provider["OpenIDConnectProviderArn"]
+    account.deploy("lake", "registry", "identity")
+
+    account.tear_down()
+
+    in_task(monkeypatch)
+    assert set(tasks.take_inventory()["kept"]) == {PERSON, arn}
+    assert arn in {one["Arn"] for one in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]}
+    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
 
 
 def test_orphaned_load_balancer_of_the_cluster_goes(account):

@@ -22,8 +22,10 @@ from botocore.exceptions import (
 from retail_mlops.changes import Change, additions, imports, table
 from retail_mlops.errors import RetailError
 
-NEVER_CREATED: Final = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED")
+NEVER_CREATED: Final = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED")
 """A stack in these states cannot be updated: it is removed and created again."""
+HALF_DELETED: Final = "DELETE_FAILED"
+"""Somebody wanted such a stack gone; whether it shall be there again is a person's to say."""
 GOOD: Final = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 REVIEWED: Final = "REVIEW_IN_PROGRESS"
 """A stack that is nothing but a change set to create it."""
@@ -162,6 +164,7 @@ class StackHook(CloudFormationHook):
     def plan(self, stack: Stack, change_set: str, poll: float) -> str:
         """What a run would do to a stack, in words and as a table. Leaves neither a change set nor a stack behind."""
         status = self.status(stack.name)
+        self._refuse_half_deleted(stack.name, status)
         if status and status != REVIEWED and status not in GOOD:
             will = "removed and created again" if status in NEVER_CREATED else "waited for or rolled back, then updated"
             return f"{stack.name} is {status}: it will be {will}. Its template:\n{table(additions(stack.template))}"
@@ -198,6 +201,7 @@ class StackHook(CloudFormationHook):
         elif status == "UPDATE_ROLLBACK_FAILED":
             self.log.warning("%s is %s: rolling back again", name, status)
             status = self._after(name, poll, lambda: self.conn.continue_update_rollback(StackName=name))
+        self._refuse_half_deleted(name, status)
         if status is None or status == REVIEWED or status in GOOD:
             return status
         raise RetailError(
@@ -205,6 +209,15 @@ class StackHook(CloudFormationHook):
             "the way (for UPDATE_ROLLBACK_FAILED, CloudFormation's `Continue update rollback` can skip a resource), "
             "then run provision again"
         )
+
+    def _refuse_half_deleted(self, name: str, status: str | None) -> None:
+        if status == HALF_DELETED:
+            raise RetailError(
+                f"stack {name} is {status}: its deletion stopped half-way, these did not go:\n"
+                + "\n".join(self.failures(name))
+                + "\nFinish the deletion: run teardown again or, to make only this stack anew, delete it in "
+                "CloudFormation. Then run provision again"
+            )
 
     def _after(self, name: str, poll: float, start: Callable[[], Any]) -> str | None:
         """Starts an operation and waits for its end; the stack's status then."""
@@ -234,10 +247,6 @@ class StackHook(CloudFormationHook):
                 if event["LogicalResourceId"] == name and event["ResourceStatus"] in BEGINS:
                     return
                 yield event
-
-    def outputs(self, name: str) -> dict[str, str]:
-        stack = self.conn.describe_stacks(StackName=name)["Stacks"][0]
-        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
     def drift(self, name: str, poll: float) -> list[str]:
         """What was changed by hand since CloudFormation made it: `logical id (type) was modified: properties`.

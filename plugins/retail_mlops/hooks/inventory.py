@@ -6,64 +6,23 @@ region; IAM, budgets and bucket names are global anyway.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from typing import Any, Final
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from airflow.utils.log.logging_mixin import LoggingMixin
 from botocore.exceptions import ClientError
 
 from include.costs import Kind
-from include.settings import MODEL_PACKAGE_GROUP, PROJECT, settings
-from retail_mlops.hooks.cloudformation import PATIENT
+from include.settings import GITHUB_ISSUER, MODEL_PACKAGE_GROUP, PROJECT, settings
+from retail_mlops.hooks.account import JOB_LOGS, Clients, as_dict, code
 from retail_mlops.inventory import Inventory, Resource, Scope, sort_of, split
 
 GIB: Final = 1 << 30
-JOB_LOGS: Final = "/aws/sagemaker/"
-"""Groups that SageMaker shares across an account: what is ours in them are the streams of our jobs."""
 HISTORY: Final = frozenset({"sagemaker:training-job", "sagemaker:processing-job"})
 """SageMaker keeps ended jobs for ever, free of charge; nobody can delete them."""
 GONE_STATES: Final = ("shutting-down", "terminated", "deleting", "deleted")
 PENDING: Final = "pending deletion"
-BATCH: Final = 20
-"""DescribeTags of ELB takes so many ARNs."""
-
-
-def code(error: ClientError) -> str:
-    return error.response["Error"]["Code"]
-
-
-def as_dict(tags: list[dict[str, str]] | None) -> dict[str, str]:
-    """The tags of an answer, in the three spellings that AWS has for them."""
-    return {
-        tag.get("Key", tag.get("key", tag.get("TagKey", ""))): tag.get(
-            "Value", tag.get("value", tag.get("TagValue", ""))
-        )
-        for tag in tags or []
-    }
-
-
-class Clients(LoggingMixin):
-    """boto3 clients of one connection, each made once."""
-
-    def __init__(self, aws_conn_id: str) -> None:
-        super().__init__()
-        self.aws_conn_id = aws_conn_id
-        self.region, self.account = settings().region, settings().account_id
-        self.client: Callable[[str], Any] = cache(self._client)
-
-    def _client(self, service: str) -> Any:
-        return AwsBaseHook(self.aws_conn_id, client_type=service, region_name=self.region, config=PATIENT).conn
-
-    def pages(self, service: str, operation: str, key: str, **request: Any) -> Iterator[Any]:
-        """The items of every page of a list."""
-        for page in self.client(service).get_paginator(operation).paginate(**request):
-            yield from page.get(key, [])
-
-    def arn(self, service: str, rest: str, region: str | None = None) -> str:
-        return f"arn:aws:{service}:{self.region if region is None else region}:{self.account}:{rest}"
+SHARED_LOGIN: Final = "GitHub's login, which an account has once: other environments may use it"
 
 
 class InventoryHook(Clients):
@@ -144,6 +103,7 @@ class InventoryHook(Clients):
     @staticmethod
     def _kept(ours: list[Resource], keep_data: bool) -> dict[str, str]:
         kept = {r.arn: r.note for r in ours if r.note.startswith(PENDING)}
+        kept |= {r.arn: SHARED_LOGIN for r in ours if (sort_of(r.arn), r.name) == ("iam:oidc-provider", GITHUB_ISSUER)}
         if keep_data:
             lake = {("s3", settings().bucket), ("cloudformation:stack", settings().stack("lake"))}
             kept |= {r.arn: "keep_data" for r in ours if (sort_of(r.arn), r.name) in lake}
@@ -178,12 +138,8 @@ def _sagemaker(at: InventoryHook) -> Iterator[Resource]:
         title = kind.title().replace("_", "")
         for one in at.pages("sagemaker", f"list_{kind}s", f"{title}s"):
             yield Resource(one[f"{title}Arn"], one[f"{title}Name"])
-    for kind in ("training", "processing"):
-        title = kind.title()
-        for status in ("InProgress", "Stopping"):
-            found = at.pages("sagemaker", f"list_{kind}_jobs", f"{title}JobSummaries", StatusEquals=status)
-            for job in found:
-                yield Resource(job[f"{title}JobArn"], job[f"{title}JobName"], note=status)
+    for job in at.jobs():
+        yield Resource(job.arn, job.name, note=job.status)
 
 
 def _eks(at: InventoryHook) -> Iterator[Resource]:
@@ -203,12 +159,11 @@ def _ec2(at: InventoryHook) -> Iterator[Resource]:
         name = more.pop("name", tags.get("Name", one[id_key]))
         return Resource(at.arn("ec2", f"{type_}/{one[id_key]}"), name, tags, one.get("VpcId", ""), **more)
 
-    for reservation in at.pages("ec2", "describe_instances", "Reservations"):
-        for one in reservation["Instances"]:
-            if one["State"]["Name"] not in GONE_STATES:
-                state = one["State"]["Name"]
-                kind = Kind.EC2_INSTANCE if state in ("pending", "running") else Kind.FREE
-                yield made("instance", "InstanceId", one, kind=kind, detail=one["InstanceType"], note=state)
+    for one in at.instances():
+        state = one["State"]["Name"]
+        if state not in GONE_STATES:
+            kind = Kind.EC2_INSTANCE if state in ("pending", "running") else Kind.FREE
+            yield made("instance", "InstanceId", one, kind=kind, detail=one["InstanceType"], note=state)
     for one in at.pages("ec2", "describe_volumes", "Volumes"):
         if one["State"] not in GONE_STATES:
             yield made("volume", "VolumeId", one, kind=Kind.EBS_GP3_GB, count=one["Size"], note=f"{one['Size']} GiB")
@@ -253,19 +208,11 @@ def _ec2(at: InventoryHook) -> Iterator[Resource]:
 
 
 def _balancers(at: InventoryHook) -> Iterator[Resource]:
-    balancers = list(at.pages("elbv2", "describe_load_balancers", "LoadBalancers"))
-    groups = list(at.pages("elbv2", "describe_target_groups", "TargetGroups"))
-    tags: dict[str, dict[str, str]] = {}
-    arns = [one["LoadBalancerArn"] for one in balancers] + [one["TargetGroupArn"] for one in groups]
-    for begin in range(0, len(arns), BATCH):
-        answer = at.client("elbv2").describe_tags(ResourceArns=arns[begin : begin + BATCH])
-        tags |= {one["ResourceArn"]: as_dict(one["Tags"]) for one in answer["TagDescriptions"]}
-    for one in balancers:
+    for one, tags in at.load_balancers():
         arn, name = one["LoadBalancerArn"], one["LoadBalancerName"]
-        yield Resource(arn, name, tags.get(arn, {}), one.get("VpcId", ""), Kind.LOAD_BALANCER, one["Type"])
-    for one in groups:
-        arn = one["TargetGroupArn"]
-        yield Resource(arn, one["TargetGroupName"], tags.get(arn, {}), one.get("VpcId", ""))
+        yield Resource(arn, name, tags, one.get("VpcId", ""), Kind.LOAD_BALANCER, one["Type"])
+    for one, tags in at.target_groups():
+        yield Resource(one["TargetGroupArn"], one["TargetGroupName"], tags, one.get("VpcId", ""))
 
 
 def _cloudformation(at: InventoryHook) -> Iterator[Resource]:
@@ -294,7 +241,7 @@ def _logs(at: InventoryHook) -> Iterator[Resource]:
         name = group["logGroupName"]
         arn, size = at.arn("logs", f"log-group:{name}"), group.get("storedBytes", 0)
         if name.startswith(JOB_LOGS):
-            for stream in our_streams(at, name):
+            for stream in at.job_streams(name):
                 yield Resource(f"{arn}:log-stream:{stream}", stream)
             continue
         yield Resource(arn, name, kind=Kind.LOGS_GB, count=size / GIB, note=f"{size:,} bytes")
@@ -308,13 +255,6 @@ def _logs(at: InventoryHook) -> Iterator[Resource]:
         if "nextToken" not in answer:
             return
         token = {"nextToken": answer["nextToken"]}
-
-
-def our_streams(at: Clients, group: str) -> Iterator[str]:
-    """The streams of the environment's jobs in a log group that SageMaker shares."""
-    prefix = f"mlops-retail-{settings().environment}-"
-    found = at.pages("logs", "describe_log_streams", "logStreams", logGroupName=group, logStreamNamePrefix=prefix)
-    return (stream["logStreamName"] for stream in found)
 
 
 def _cloudwatch(at: InventoryHook) -> Iterator[Resource]:

@@ -94,7 +94,10 @@ class NodeGroupHook(EksHook):
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceNotFoundException":
                 raise
-            raise RetailError(f"there is no node group {name} in {CLUSTER_NAME}: run provision") from error
+            raise RetailError(
+                f"there is no node group {name} in {CLUSTER_NAME}: it was deleted, or provision replaced it while the "
+                "environment was down. Remove the record (docs/runbooks/scale.md), then run provision"
+            ) from error
 
 
 def _sizes(group: dict[str, Any]) -> NodeGroup:

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from airflow.providers.amazon.aws.hooks.ec2 import EC2Hook
-from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
-
-from include.settings import CLUSTER_NAME, PROJECT, settings
-from retail_mlops.hooks.inventory import BATCH, as_dict
-from retail_mlops.inventory import cluster_in
+from include.settings import CLUSTER_NAME, settings
+from retail_mlops.hooks.account import Clients, as_dict
+from retail_mlops.inventory import cluster_in, environment_of
 from retail_mlops.scaling import Balancer, Instance, Job
-
-NOT_TERMINATED: Final = ("pending", "running", "shutting-down", "stopping", "stopped")
 
 
 def _is_ours(tags: dict[str, str]) -> bool:
-    of_environment = tags.get("Project") == PROJECT and tags.get("Environment") == settings().environment
-    return cluster_in(tags) == CLUSTER_NAME or of_environment
+    return cluster_in(tags) == CLUSTER_NAME or environment_of(tags) == settings().environment
 
 
 class RunningHook:
     """Everything by listing, with the cluster's tags or the environment's; nothing is changed."""
 
     def __init__(self, aws_conn_id: str = "aws_default") -> None:
-        self.options: dict[str, Any] = {"aws_conn_id": aws_conn_id, "region_name": settings().region}
+        self.account = Clients(aws_conn_id)
 
     def instances(self) -> list[Instance]:
         """EC2 instances that are not terminated."""
-        pages = EC2Hook(api_type="client_type", **self.options).conn.get_paginator("describe_instances")
-        alive = [{"Name": "instance-state-name", "Values": list(NOT_TERMINATED)}]
         return [
             Instance(
                 id=one["InstanceId"],
@@ -39,42 +28,20 @@ class RunningHook:
                 spot=one.get("InstanceLifecycle") == "spot",
                 node_group=tags.get("eks:nodegroup-name", ""),
             )
-            for page in pages.paginate(Filters=alive)
-            for reservation in page["Reservations"]
-            for one in reservation["Instances"]
-            if _is_ours(tags := as_dict(one.get("Tags", [])))
+            for one in self.account.instances()
+            if _is_ours(tags := as_dict(one.get("Tags")))
         ]
 
     def balancers(self) -> list[Balancer]:
-        elb = AwsBaseHook(client_type="elbv2", **self.options).conn
-        pages = elb.get_paginator("describe_load_balancers").paginate()
-        all_of_them = {one["LoadBalancerArn"]: one for page in pages for one in page["LoadBalancers"]}
-        arns, found = list(all_of_them), []
-        for start in range(0, len(arns), BATCH):
-            for described in elb.describe_tags(ResourceArns=arns[start : start + BATCH])["TagDescriptions"]:
-                tags, one = as_dict(described["Tags"]), all_of_them[described["ResourceArn"]]
-                if _is_ours(tags):
-                    public = one.get("Scheme") == "internet-facing"
-                    found.append(
-                        Balancer(
-                            name=one["LoadBalancerName"],
-                            addresses=len(one["AvailabilityZones"]) if public else 0,
-                            service=tags.get("kubernetes.io/service-name", tags.get("service.k8s.aws/stack", "")),
-                        )
-                    )
-        return found
+        return [
+            Balancer(
+                name=one["LoadBalancerName"],
+                addresses=len(one["AvailabilityZones"]) if one.get("Scheme") == "internet-facing" else 0,
+                service=tags.get("kubernetes.io/service-name", tags.get("service.k8s.aws/stack", "")),
+            )
+            for one, tags in self.account.load_balancers()
+            if _is_ours(tags)
+        ]
 
     def jobs(self) -> list[Job]:
-        """SageMaker jobs of the environment that are under way."""
-        sagemaker = SageMakerHook(**self.options)
-        wanted = {"NameContains": f"mlops-retail-{settings().environment}-", "StatusEquals": "InProgress"}
-        return [
-            *(
-                Job(kind="training", name=one["TrainingJobName"], since=one["CreationTime"])
-                for one in sagemaker.list_training_jobs(**wanted)
-            ),
-            *(
-                Job(kind="processing", name=one["ProcessingJobName"], since=one["CreationTime"])
-                for one in sagemaker.list_processing_jobs(**wanted)
-            ),
-        ]
+        return [Job(kind=one.kind, name=one.name, since=one.since) for one in self.account.our_jobs()]

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from include import lake
 from include.settings import CLUSTER_NAME, settings
-from retail_mlops.hooks.inventory import BATCH, JOB_LOGS, Clients, as_dict, code, our_streams
+from retail_mlops.hooks.account import JOB_LOGS, Clients, as_dict, code
 from retail_mlops.inventory import CLUSTER_LOGS, cluster_in
 
 GONE: Final = (
@@ -80,34 +80,16 @@ class TeardownHook(Clients):
     def stop_jobs(self, timeout: float, poll: float) -> list[str]:
         """Stops the environment's running SageMaker jobs and waits until they have ended; their names."""
         stopped, until = [], time.monotonic() + timeout
-        while running := list(self._running_jobs()):
-            for kind, name, status in running:
-                if status == "InProgress":
-                    self.log.info("stopping %s job %s", kind, name)
-                    self._stop(kind, name)
-                    stopped.append(name)
+        while running := list(self.our_jobs()):
+            for job in running:
+                if job.status == "InProgress":
+                    self.log.info("stopping %s job %s", job.kind, job.name)
+                    self._stop(job.kind, job.name)
+                    stopped.append(job.name)
             if time.monotonic() > until:
-                raise AirflowException(
-                    f"after {timeout:.0f} s these jobs still run: {[name for _, name, _ in running]}"
-                )
+                raise AirflowException(f"after {timeout:.0f} s these jobs still run: {[job.name for job in running]}")
             time.sleep(poll)
         return stopped
-
-    def _running_jobs(self) -> Iterator[tuple[str, str, str]]:
-        prefix = f"mlops-retail-{settings().environment}-"
-        for kind in ("training", "processing"):
-            title = kind.title()
-            for status in ("InProgress", "Stopping"):
-                found = self.pages(
-                    "sagemaker",
-                    f"list_{kind}_jobs",
-                    f"{title}JobSummaries",
-                    StatusEquals=status,
-                    NameContains=prefix,
-                )
-                for job in found:
-                    if job[f"{title}JobName"].startswith(prefix):
-                        yield kind, job[f"{title}JobName"], status
 
     def _stop(self, kind: str, name: str) -> None:
         try:
@@ -149,16 +131,11 @@ class TeardownHook(Clients):
         """ARN → name of the load balancers that Services of our cluster asked for."""
         if not self.cluster_name_is_ours():
             return {}
-        found = list(self.pages("elbv2", "describe_load_balancers", "LoadBalancers"))
-        names = {one["LoadBalancerArn"]: one["LoadBalancerName"] for one in found}
-        return {arn: names[arn] for arn in self._of_cluster(list(names))}
-
-    def _of_cluster(self, arns: list[str]) -> Iterator[str]:
-        for begin in range(0, len(arns), BATCH):
-            answer = self.client("elbv2").describe_tags(ResourceArns=arns[begin : begin + BATCH])
-            for one in answer["TagDescriptions"]:
-                if cluster_in(as_dict(one["Tags"])) == CLUSTER_NAME:
-                    yield one["ResourceArn"]
+        return {
+            one["LoadBalancerArn"]: one["LoadBalancerName"]
+            for one, tags in self.load_balancers()
+            if cluster_in(tags) == CLUSTER_NAME
+        }
 
     def delete_orphaned_balancers(self) -> list[str]:
         """Load balancers whose cluster is gone, and their target groups; their names."""
@@ -167,9 +144,9 @@ class TeardownHook(Clients):
             self.log.info("load balancer %s has lost its cluster: deleting it", name)
             self._unless_gone("elbv2", "delete_load_balancer", LoadBalancerArn=arn)
         if self.cluster_name_is_ours():
-            groups = [one["TargetGroupArn"] for one in self.pages("elbv2", "describe_target_groups", "TargetGroups")]
-            for arn in self._of_cluster(groups):
-                self._unless_gone("elbv2", "delete_target_group", TargetGroupArn=arn)
+            for one, tags in list(self.target_groups()):
+                if cluster_in(tags) == CLUSTER_NAME:
+                    self._unless_gone("elbv2", "delete_target_group", TargetGroupArn=one["TargetGroupArn"])
         return list(orphans.values())
 
     # --- registry ---
@@ -237,7 +214,7 @@ class TeardownHook(Clients):
                     went.append(group["logGroupName"])
         for group in list(self.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=JOB_LOGS)):
             name = group["logGroupName"]
-            for stream in list(our_streams(self, name)):
+            for stream in list(self.job_streams(name)):
                 self._unless_gone("logs", "delete_log_stream", logGroupName=name, logStreamName=stream)
                 went.append(f"{name}: {stream}")
         return went
@@ -334,10 +311,9 @@ class TeardownHook(Clients):
         return went, left
 
     def _skipped(self) -> Iterator[tuple[str, str]]:
-        ours = f"mlops-retail-{settings().environment}-"
         deleted = self.pages("cloudformation", "list_stacks", "StackSummaries", StackStatusFilter=["DELETE_COMPLETE"])
         for stack in list(deleted):
-            if not stack["StackName"].startswith(ours):
+            if not stack["StackName"].startswith(settings().prefix):
                 continue
             for event in self.pages(
                 "cloudformation", "describe_stack_events", "StackEvents", StackName=stack["StackId"]

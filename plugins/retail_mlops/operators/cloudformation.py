@@ -28,8 +28,8 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
     """The provider creates and deletes stacks, without waiting, and cannot update one.
 
     component: name of infra/<component>.yaml; dry_run_param: name of the DAG's Param that asks for the change set
-    only. Returns the stack's outputs. Asks a person (Required Actions; no answer is a no) before a change that may
-    take away a bucket, cluster, repository or package group. A failure lists the resources that failed.
+    only. Asks a person (Required Actions; no answer is a no) before a change that may take away a bucket, cluster,
+    repository or package group. A failure lists the resources that failed.
     """
 
     aws_hook_class = StackHook
@@ -41,13 +41,13 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
         self.component = component
         self.dry_run_param = dry_run_param
 
-    def execute(self, context: Context) -> dict[str, str]:
+    def execute(self, context: Context) -> None:
         with readable(self.aws_conn_id):
-            return self._plan(context) if context["params"][self.dry_run_param] else self._deploy(context)
+            self._plan(context) if context["params"][self.dry_run_param] else self._deploy(context)
 
-    def execute_again(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, str]:
+    def execute_again(self, context: Context, event: dict[str, Any] | None = None) -> None:
         """What somebody else had begun is over: now this run's own."""
-        return self.execute(context)
+        self.execute(context)
 
     def execute_answer(self, context: Context, event: dict[str, Any], kind: str) -> None:
         """A person has answered, or nobody in time, which is a no."""
@@ -62,23 +62,22 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
             self.hook.execute_change_set(name, change_set)
             self._defer(kind, name, "execute_complete")
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
+        if event["status"] == "success":
+            return
         name = event["stack_name"]
         with readable(self.aws_conn_id):
-            if event["status"] == "success":
-                return self.hook.outputs(name)
             status = self.hook.status(name)
             if status and status.endswith("_IN_PROGRESS"):
                 raise AirflowException(f"stack {name} is still {status}: {event.get('message')}")
             raise RetailError(f"stack {name} is {status}:\n" + "\n".join(self.hook.failures(name)))
 
-    def _plan(self, context: Context) -> dict[str, str]:
+    def _plan(self, context: Context) -> None:
         wanted = self._stack()
         self.log.info("dry run: %s", self.hook.plan(wanted, self._change_set(context), settings().poll_seconds))
         self._drift(wanted.name)
-        return {}
 
-    def _deploy(self, context: Context) -> dict[str, str]:
+    def _deploy(self, context: Context) -> None:
         wanted, change_set = self._stack(), self._change_set(context)
         status = self.hook.status(wanted.name) or ""
         if status.endswith("_IN_PROGRESS") and status != REVIEWED:
@@ -92,7 +91,7 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
         found = self.hook.open_change_set(wanted, change_set, settings().poll_seconds)
         if found is None:
             self.log.info("%s is up to date", wanted.name)
-            return self.hook.outputs(wanted.name)
+            return
         self.log.info("%s: %s\n%s", wanted.name, found.kind.lower(), table(found.changes))
         if any(change.needs_a_person for change in found.changes):
             self._ask(context, wanted.name, found)

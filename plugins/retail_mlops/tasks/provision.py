@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import yaml
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.hooks.sts import StsHook
 from airflow.sdk import Connection, Context, get_current_context
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from include import lake
-from include.settings import API_REPOSITORY, settings
+from include.settings import API_REPOSITORY, GITHUB_ISSUER, PROJECT, settings
 from retail_mlops import releases, requests
 from retail_mlops.dag_defaults import ADMIN, AIRFLOW, ROOT
 from retail_mlops.errors import RetailError, skip
@@ -79,9 +80,53 @@ def check() -> None:
         )
 
 
+def share_github_login(params: dict[str, Any]) -> None:
+    """Makes GitHub's OIDC provider when a repository is named and the account, which can have one, has none.
+
+    It is no stack's and carries no environment: other environments log in through it when this one is gone.
+    """
+    if not settings().github_repository:
+        print("RETAIL_GITHUB_REPOSITORY names no repository: no login for GitHub")
+        return
+    arn = f"arn:aws:iam::{settings().account_id}:oidc-provider/{GITHUB_ISSUER}"
+    with readable(ADMIN):
+        iam = AwsBaseHook(ADMIN, client_type="iam", region_name=settings().region).conn
+        if any(one["Arn"] == arn for one in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]):
+            print(f"{arn} is there")
+        elif params["dry_run"]:
+            print(f"{arn} would be made")
+        else:
+            iam.create_open_id_connect_provider(
+                Url=f"https://{GITHUB_ISSUER}",
+                ClientIDList=["sts.amazonaws.com"],
+                Tags=[{"Key": "Project", "Value": PROJECT}],
+            )
+            print(f"{arn} is made")
+
+
 def goes_on(params: dict[str, Any]) -> bool:
     """A dry run ends after the change sets."""
     return not params["dry_run"]
+
+
+def activate_cost_tag() -> None:
+    """Lets AWS Billing group costs by the tag Project: until then the budget counts nothing. Never fails.
+
+    AWS offers a tag about a day after its first use, and to the account that pays only.
+    """
+    try:
+        ce = AwsBaseHook(ADMIN, client_type="ce", region_name=settings().region).conn
+        refused = ce.update_cost_allocation_tags_status(
+            CostAllocationTagsStatus=[{"TagKey": "Project", "Status": "Active"}]
+        )["Errors"]
+        trouble = "; ".join(f"{one['Code']}: {one['Message']}" for one in refused)
+    except (ClientError, BotoCoreError) as error:
+        trouble = str(error)
+    if trouble:
+        print(f"the tag Project is not activated for cost allocation, so the budget counts nothing yet: {trouble}")
+        print("run provision again tomorrow, or activate it by hand: docs/runbooks/alerts-and-budget.md")
+    else:
+        print("the tag Project is active for cost allocation: the budget counts what carries it")
 
 
 def bootstrap(context: Context, jinja_env: Any = None) -> list[dict[str, Any]]:

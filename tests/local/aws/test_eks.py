@@ -22,10 +22,11 @@ from botocore.signers import RequestSigner
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from include import templates
-from include.settings import CLUSTER_NAME, NODEGROUP_NAME, REGION
+from include.settings import CLUSTER_NAME, REGION, settings
 from local import config
 from local.aws import credentials
 from local.aws.apiserver import ApiServer
+from retail_mlops.parameters import values
 from tests.local.aws.conftest import Service, eventually
 
 pytestmark = pytest.mark.integration
@@ -35,25 +36,8 @@ ORDER = ("network", "lake", "registry", "identity", "cluster", "observability", 
 
 def parameters(service: Service, template: str, **changed: str) -> list[dict[str, str]]:
     """The values of a template's parameters, as CloudFormation takes them."""
-    given = {
-        "Environment": "dev",
-        "Owner": "ml-team",
-        "CostCenter": "retail",
-        "AdminPrincipalArn": service.client("sts").get_caller_identity()["Arn"],
-        "KubernetesVersion": "1.36",
-        "NodeInstanceTypes": "t3.medium,t3a.medium",
-        "NodeCapacity": "SPOT",
-        "NodeCount": "2",
-        "ClusterCidrs": "",
-        "LogRetentionDays": "14",
-        "ContainerInsights": "false",
-        "GitHubRepository": "",
-        "GitHubProviderArn": "",
-        "AlertEmail": "team@example.org",
-        "BudgetName": "mlops-retail-dev-monthly",
-        "MonthlyBudget": "50",
-        "BackstopState": "DISABLED",
-    } | changed
+    admin = service.client("sts").get_caller_identity()["Arn"]
+    given = values(admin) | {"AlertEmail": "team@example.org", "BudgetName": "mlops-retail-dev-monthly"} | changed
     declared = templates.read(template)["Parameters"]
     return [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items() if key in declared]
 
@@ -271,7 +255,7 @@ def ready_nodes(service: Service) -> list[str]:
 def running_instances(service: Service) -> dict[str, dict[str, Any]]:
     filters = [
         {"Name": "tag:eks:cluster-name", "Values": [CLUSTER_NAME]},
-        {"Name": "tag:eks:nodegroup-name", "Values": [NODEGROUP_NAME]},
+        {"Name": "tag:eks:nodegroup-name", "Values": [settings().nodegroup]},
         {"Name": "instance-state-name", "Values": ["running"]},
     ]
     found = service.client("ec2").describe_instances(Filters=filters)["Reservations"]
@@ -280,11 +264,11 @@ def running_instances(service: Service) -> dict[str, dict[str, Any]]:
 
 def resize(service: Service, size: int) -> dict[str, Any]:
     """The update when it has ended."""
-    eks, names = service.client("eks"), {"clusterName": CLUSTER_NAME, "nodegroupName": NODEGROUP_NAME}
+    eks, names = service.client("eks"), {"clusterName": CLUSTER_NAME, "nodegroupName": settings().nodegroup}
     update = eks.update_nodegroup_config(**names, scalingConfig={"desiredSize": size})["update"]["id"]
 
     def ended() -> Any:
-        now = eks.describe_update(name=CLUSTER_NAME, nodegroupName=NODEGROUP_NAME, updateId=update)["update"]
+        now = eks.describe_update(name=CLUSTER_NAME, nodegroupName=settings().nodegroup, updateId=update)["update"]
         return now["status"] != "InProgress" and now
 
     return eventually(ended, 60)
@@ -315,14 +299,16 @@ def test_the_backstop_ends_the_nodes_by_itself_as_its_role(stacks: Service) -> N
         eventually(lambda: running_instances(stacks) == {}, 90)
     finally:
         scheduler.update_schedule(**where, **soon, State="DISABLED")
-    group = stacks.client("eks").describe_nodegroup(clusterName=CLUSTER_NAME, nodegroupName=NODEGROUP_NAME)["nodegroup"]
+    group = stacks.client("eks").describe_nodegroup(clusterName=CLUSTER_NAME, nodegroupName=settings().nodegroup)[
+        "nodegroup"
+    ]
     assert group["scalingConfig"] == {"minSize": 0, "desiredSize": 0, "maxSize": 10}
     assert resize(stacks, 2)["status"] == "Successful"
 
 
 def test_a_size_out_of_bounds_is_refused(stacks: Service) -> None:
     update = stacks.client("eks").update_nodegroup_config
-    names = {"clusterName": CLUSTER_NAME, "nodegroupName": NODEGROUP_NAME}
+    names = {"clusterName": CLUSTER_NAME, "nodegroupName": settings().nodegroup}
     assert code_of(update, **names, scalingConfig={"desiredSize": 11}) == "InvalidParameterException"
     nothing = {"minSize": 0, "desiredSize": 0, "maxSize": 0}
     unchecked = credentials.session(stacks.world).client("eks", config=Config(parameter_validation=False))
@@ -330,11 +316,31 @@ def test_a_size_out_of_bounds_is_refused(stacks: Service) -> None:
 
 
 def test_a_group_that_changes_takes_no_other_change(stacks: Service) -> None:
-    eks, names = stacks.client("eks"), {"clusterName": CLUSTER_NAME, "nodegroupName": NODEGROUP_NAME}
+    eks, names = stacks.client("eks"), {"clusterName": CLUSTER_NAME, "nodegroupName": settings().nodegroup}
     eks.update_nodegroup_config(**names, scalingConfig={"desiredSize": 3})
     assert code_of(eks.update_nodegroup_config, **names, scalingConfig={"desiredSize": 1}) == "ResourceInUseException"
     eventually(lambda: eks.describe_nodegroup(**names)["nodegroup"]["status"] == "ACTIVE", 60)
     assert resize(stacks, 2)["status"] == "Successful"
+
+
+def test_other_instance_types_bring_a_new_group_before_the_old_one_goes(
+    stacks: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eks, old = stacks.client("eks"), settings().nodegroup
+    monkeypatch.setenv("RETAIL_NODE_INSTANCE_TYPES", "t3.large")
+    settings.cache_clear()
+    new = settings().nodegroup
+    try:
+        assert change(stacks, "cluster", "UPDATE") == ("UPDATE_COMPLETE", "")
+        assert {one["InstanceType"] for one in running_instances(stacks).values()} == {"t3.large"}
+        eventually(lambda: eks.list_nodegroups(clusterName=CLUSTER_NAME)["nodegroups"] == [new], 60)
+        group = eks.describe_nodegroup(clusterName=CLUSTER_NAME, nodegroupName=new)["nodegroup"]
+        assert (group["status"], group["capacityType"]) == ("ACTIVE", "SPOT")
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    assert change(stacks, "cluster", "UPDATE") == ("UPDATE_COMPLETE", "")
+    eventually(lambda: eks.list_nodegroups(clusterName=CLUSTER_NAME)["nodegroups"] == [old], 60)
 
 
 def test_a_cluster_with_node_groups_is_not_deleted(stacks: Service) -> None:
