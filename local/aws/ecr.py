@@ -24,6 +24,8 @@ async def api(method, path, headers, body, query):
     if operation in scans.OPERATIONS:
         return scans.answer(operation, json.loads(body))
     status, out, answer = await _api(method, path, headers, body, query)
+    if status == 200 and operation == "BatchDeleteImage":
+        _forget(json.loads(body)["repositoryName"], json.loads(answer)["imageIds"])
     if status == 200 and operation == "GetAuthorizationToken":
         now, document, password = time.time(), json.loads(answer), secrets.token_urlsafe(48)
         for old in [old for old, (_key, until) in _passwords.items() if until < now]:
@@ -33,6 +35,13 @@ async def api(method, path, headers, body, query):
         document["authorizationData"][0]["authorizationToken"] = token
         answer = json.dumps(document).encode()
     return status, out, answer
+
+
+def _forget(repository: str, deleted: list[dict[str, str]]) -> None:
+    """A deleted image cannot be pulled by its digest any more; ministack's registry keeps the manifest."""
+    for digest in {image["imageDigest"] for image in deleted}:
+        if ecr._find_image(repository, {"imageDigest": digest}) is None:
+            ecr._manifest_blobs.get(repository, {}).pop(digest, None)
 
 
 def action_of(method: str, path: str) -> str:

@@ -25,8 +25,8 @@ NAMES = {
     "ministack.services.cloudwatch_logs": "_log_groups _put_log_events handle_request get_state load_persisted_state",
     "ministack.services.ec2": "_tags _instances _subnets _instance_xml _network_interfaces _ACTION_MAP _p _error "
     "_parse_filters",
-    "ministack.services.ecr": "handle_request handle_registry_request _find_image _repositories _registry_error "
-    "_registry_id _parse_v2_path _resolve_manifest _v2_get_blob",
+    "ministack.services.ecr": "handle_request handle_registry_request _find_image _manifest_blobs _repositories "
+    "_registry_error _registry_id _parse_v2_path _resolve_manifest _v2_get_blob",
     "ministack.services.eks": "_clusters _nodegroups _addons _tags _create_cluster _delete_cluster _create_nodegroup "
     "_delete_nodegroup _describe_nodegroup _handle_request_sync _json_resp _error _get_docker _k3s_gateway_host "
     "_next_port _sanitize _restart_k3s _decode_aws_iam_token _EKS_TOKEN_PREFIX _EKS_RBAC_RECONCILE_INTERVAL "

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-
 HOPELESS = frozenset({"CrashLoopBackOff", "ImagePullBackOff", "InvalidImageName"})
 """Why a container waits that will not start by waiting longer: it was tried more than once already."""
 

@@ -110,7 +110,8 @@ def states(live, run):
 
 
 def deploy(live, **conf):
-    return live.airflow.trigger("deploy", {"force": True, "bake_seconds": 6} | conf)
+    """Starts a release of the demo's model and image, or of what `conf` says."""
+    return live.airflow.trigger("deploy", {"force": True, "bake_seconds": 6, "image": live.demo["image"]} | conf)
 
 
 def ended(live, run, seconds=LONGEST - 20):

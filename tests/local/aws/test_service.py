@@ -200,6 +200,17 @@ def test_the_registry_wants_a_password(service: Service, repository: str) -> Non
     assert registry(service, service.client("ecr"), "GET", f"{repository}/manifests/first")[0] == 200
 
 
+def test_a_deleted_image_cannot_be_pulled_by_its_digest(service: Service) -> None:
+    ecr, name = service.client("ecr"), "mlops/shortlived"
+    ecr.create_repository(repositoryName=name)
+    push_image(service, name, "a")
+    (image,) = ecr.list_images(repositoryName=name)["imageIds"]
+    path = f"{name}/manifests/{image['imageDigest']}"
+    assert registry(service, ecr, "GET", path)[0] == 200
+    ecr.batch_delete_image(repositoryName=name, imageIds=[image])
+    assert registry(service, ecr, "GET", path)[0] == 404
+
+
 def test_a_wrong_password_is_refused(service: Service, repository: str) -> None:
     request = urllib.request.Request(f"{service.world.aws_url}/v2/{repository}/manifests/first")
     request.add_header("Authorization", "Basic " + base64.b64encode(b"AWS:guess").decode())
