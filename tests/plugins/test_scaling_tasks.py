@@ -179,7 +179,7 @@ def test_scale_down_waits_for_a_deploy_that_lives_and_not_for_one_that_was_given
     me.deploys = {"a": {"wait_until_up": "success", "apply": "running"}}
     assert tasks._releases(context(me)) == "deploy is under way (run a)"
     monkeypatch.setattr(tasks, "ClusterHook", lambda: SimpleNamespace(login=contextlib.nullcontext))
-    monkeypatch.setattr(tasks, "_capacity", lambda _cluster: SimpleNamespace(deployments=list))
+    monkeypatch.setattr(tasks, "capacity_of", lambda _cluster: SimpleNamespace(deployments=list))
     me.alive.clear()
     assert tasks._releases(context(me)) == ""
 

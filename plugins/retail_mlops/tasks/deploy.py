@@ -22,6 +22,7 @@ from retail_mlops.hooks.registry import APPROVED, ModelPackage, RegistryHook
 from retail_mlops.names import release_id
 from retail_mlops.releases import Release
 from retail_mlops.task_log import say, skip
+from retail_mlops.tasks.scaling import capacity_of
 
 DEPLOYMENTS = lake.deployment("").removesuffix(".json")
 
@@ -83,6 +84,16 @@ def _announced(context: Context) -> str | None:
     """The package that the newest triggering event of `approved_model` names, if the run was started by one."""
     events = context["triggering_asset_events"].get(APPROVED_MODEL)
     return max(events, key=lambda event: event.timestamp).extra["model_package_arn"] if events else None
+
+
+def endpoint(params: dict[str, Any] | None = None) -> None:
+    """Makes or removes the public endpoint; it is the same for every release, and may take minutes to appear."""
+    with ClusterHook().login() as cluster:
+        if params["public_endpoint"]:
+            cluster.apply(releases.endpoint(releases.rendered()))
+        else:
+            capacity_of(cluster).remove_endpoints()
+            say("there is no public endpoint: only the cluster reaches the API")
 
 
 def resolve(params: dict[str, Any] | None = None) -> dict[str, Any]:

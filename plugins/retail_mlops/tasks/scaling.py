@@ -102,7 +102,7 @@ def _skip_without_cluster() -> None:
         skip("there is no cluster: nothing runs, nothing to restore")
 
 
-def _capacity(cluster: Any, patience: int = PATIENCE) -> Capacity:
+def capacity_of(cluster: Any, patience: int = PATIENCE) -> Capacity:
     poll = settings().poll_seconds
     return Capacity(cluster, timeout=patience * poll, poll=poll)
 
@@ -134,7 +134,7 @@ def record() -> None:
         _give_back(mine)
         raise
     with ClusterHook().login() as cluster:
-        live = _capacity(cluster).state(NodeGroupHook().groups())
+        live = capacity_of(cluster).state(NodeGroupHook().groups())
         there = bool(cluster.core.list_node().items)
     running = RunningHook()
     if mine.state is None:
@@ -169,21 +169,21 @@ def _releases(context: Context) -> str:
         if _is_alive(context, f"deploy/{run}"):
             return f"deploy is under way (run {run})"
     with ClusterHook().login() as cluster:
-        names = scaling.rolling(_capacity(cluster).deployments())
+        names = scaling.rolling(capacity_of(cluster).deployments())
     return f"a rollout of {', '.join(names)} is under way" if names else ""
 
 
 def close_endpoint() -> None:
     _mine(get_current_context())
     with ClusterHook().login() as cluster:
-        _capacity(cluster).remove_endpoints()
+        capacity_of(cluster).remove_endpoints()
 
 
 def drain() -> None:
     """Deployments to 0, nodes closed, everything else evicted as its budget allows."""
     mine = _mine(get_current_context())
     with ClusterHook().login() as cluster:
-        capacity = _capacity(cluster)
+        capacity = capacity_of(cluster)
         capacity.stop(mine.state.workloads)
         capacity.drain()
 
@@ -202,7 +202,7 @@ def prove() -> None:
     mine, poll = _mine(get_current_context()), settings().poll_seconds
     until, said = time.monotonic() + LAST_PATIENCE * poll, ""
     with ClusterHook().login() as cluster:
-        capacity, running = _capacity(cluster), RunningHook()
+        capacity, running = capacity_of(cluster), RunningHook()
         while leftovers := scaling.left(
             [node["metadata"]["name"] for node in capacity.nodes()],
             running.instances(),
@@ -259,7 +259,7 @@ def _after_the_backstop(context: Context) -> Record:
         skip("nothing is scaled down (no record, no stopped node group): nothing to do")
     say("no record, but the node group is stopped: the nightly backstop did that. It gets its stack's size again")
     with ClusterHook().login() as cluster:
-        state = _capacity(cluster).state(groups)
+        state = capacity_of(cluster).state(groups)
     mine = Record(phase=Phase.COMING_UP, owner=_me(context), state=state)
     if not LakeHook().replace_document(lake.SCALED_DOWN, mine.model_dump(mode="json"), None):
         raise RetailError("another run has just begun to change the environment: run this again when it has ended")
@@ -275,7 +275,7 @@ def start_nodes() -> None:
     for group in mine.state.node_groups:
         hook.scale(group, PATIENCE * poll, poll)
     with ClusterHook().login() as cluster:
-        capacity = _capacity(cluster)
+        capacity = capacity_of(cluster)
         capacity.wait_for_nodes(mine.state.node_groups, hook.trouble)
         capacity.open(mine.state.open_nodes)
 
@@ -285,7 +285,7 @@ def restore() -> None:
     state: State = _mine(get_current_context()).state
     poll = min(settings().poll_seconds, 5)
     with ClusterHook().login() as cluster:
-        capacity = _capacity(cluster)
+        capacity = capacity_of(cluster)
         capacity.start(state.workloads, state.autoscalers)
         for one in state.workloads:
             cluster.wait_for_rollout(one.name, timeout=PATIENCE * settings().poll_seconds + 300, poll=poll)
