@@ -15,6 +15,7 @@ Starts by itself when `train` announces an `approved_model`, or by hand. A secon
 - `bake` compares canary and stable pods for `bake_seconds`: failed requests, p95, restarts. It is left out for the
   first release and for a rollback.
 - What the checks found is a table in the log of `record` or `roll_back`, and in `logs/deployments/<release>.json`.
+- `public_endpoint` makes or removes the load balancer, also when there is nothing else to do.
 - Nothing to do when the same model runs in the same image already; `force` releases it again.
 - `rollback_to`: `previous`, or the id of a release that ran before. Its model must still be Approved.
 """
@@ -47,6 +48,9 @@ from retail_mlops.tasks.scaling import may_deploy
         "rollback_to": Param(
             None, type=["null", "string"], title="Roll back to", description="`previous`, or the id of a release"
         ),
+        "public_endpoint": Param(
+            True, type="boolean", title="Public endpoint", description="a load balancer for users; off: it is removed"
+        ),
         "bake_seconds": Param(
             settings().bake_seconds,
             type="integer",
@@ -66,6 +70,7 @@ def deploy() -> None:
         timeout=dt.timedelta(days=7).total_seconds(),
         retries=0,  # a second week would only be longer
     )(may_deploy)()
+    endpoint = task(tasks.endpoint)()
     resolve = task(tasks.resolve)()
     stage = task(tasks.stage)()
     canary = ApplyOperator(task_id="canary", manifests=tasks.canary)
@@ -81,7 +86,7 @@ def deploy() -> None:
     record = task(tasks.record)()
     remove_canary = task(tasks.remove_canary)()
     steps = [canary, canary_rollout, verify_canary, join, bake, promote, rollout, verify]
-    chain(up, resolve, stage, *steps, record, remove_canary)
+    chain(up, endpoint, resolve, stage, *steps, record, remove_canary)
     join >> promote
     steps >> task(tasks.roll_back, trigger_rule="one_failed")()
 

@@ -17,7 +17,6 @@ from retail_mlops.evidence import table
 from retail_mlops.requests import url
 
 ANNOTATION: Final = "retail-mlops/"
-PUBLIC_SERVICE: Final = f"{API_NAME}-public"
 CANARY: Final = f"{API_NAME}-canary"
 """Name of the canary's Deployment, and of the Service that leads to it alone."""
 STABLE: Final = f"{API_NAME}-stable"
@@ -94,7 +93,7 @@ def rendered() -> list[dict[str, Any]]:
 
 
 def patched(manifests: list[dict[str, Any]], release: Release) -> list[dict[str, Any]]:
-    """The manifests of a release: image by digest, what the pods are told, annotations, role, port of the endpoint.
+    """The manifests of a release: image by digest, what the pods are told, annotations, role; not the endpoint.
 
     RetailError when an object that has to be patched is not among them.
     """
@@ -109,11 +108,22 @@ def patched(manifests: list[dict[str, Any]], release: Release) -> list[dict[str,
     for metadata in (deployment["metadata"], template["metadata"]):
         metadata.setdefault("annotations", {}).update(release.annotations())
     tell(template["spec"]["containers"][0], release.image, release.environment())
-    if public := find.get(("Service", PUBLIC_SERVICE)):
-        public["spec"]["ports"][0]["port"] = settings().endpoint_port
-        tags = settings().tags | {"Component": "endpoint"}
-        public["metadata"]["annotations"][LOAD_BALANCER_TAGS] = ",".join(f"{key}={text}" for key, text in tags.items())
-    return result
+    return [item for item in result if not _is_public(item)]
+
+
+def endpoint(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What makes the API public: a Service of type LoadBalancer at the port of the settings, with their tags."""
+    found = copy.deepcopy([item for item in manifests if _is_public(item)])
+    tags = settings().tags | {"Component": "endpoint"}
+    for service in found:
+        service["spec"]["ports"][0]["port"] = settings().endpoint_port
+        text = ",".join(f"{key}={text}" for key, text in tags.items())
+        service["metadata"]["annotations"][LOAD_BALANCER_TAGS] = text
+    return found
+
+
+def _is_public(item: dict[str, Any]) -> bool:
+    return item["kind"] == "Service" and item["spec"].get("type") == "LoadBalancer"
 
 
 def service_account(manifests: list[dict[str, Any]]) -> dict[str, Any]:
@@ -128,8 +138,7 @@ def canary(manifests: list[dict[str, Any]], release: Release) -> list[dict[str, 
     needed = [
         item
         for item in patched(manifests, release)
-        if item["kind"] in ("ServiceAccount", "NetworkPolicy", "Deployment")
-        or (item["kind"] == "Service" and item["metadata"]["name"] != PUBLIC_SERVICE)
+        if item["kind"] in ("ServiceAccount", "NetworkPolicy", "Service", "Deployment")
     ]
     deployment = next(item for item in needed if item["kind"] == "Deployment")
     deployment["metadata"]["name"] = CANARY

@@ -17,7 +17,7 @@ def test_params(bag):
         "provision": {"environment", "dry_run"},
         "etl": {"accept_new_raw", "force"},
         "train": {"weeks", "hyperparameters", "force", "approval_timeout"},
-        "deploy": {"model_package_arn", "image", "force", "rollback_to", "bake_seconds"},
+        "deploy": {"model_package_arn", "image", "force", "rollback_to", "bake_seconds", "public_endpoint"},
         "scale_down": set(),
         "scale_up": set(),
         "teardown": {"confirm", "keep_data", "confirm_twice", "approval_timeout"},
@@ -161,7 +161,8 @@ def test_deploy_waits_before_it_does_anything(bag):
     waiting = bag.dags["deploy"].get_task("wait_until_up")
     assert waiting.upstream_task_ids == set()
     assert waiting.mode == "reschedule"
-    assert upstream(bag.dags["deploy"], "resolve") == {"wait_until_up"}
+    assert upstream(bag.dags["deploy"], "endpoint") == {"wait_until_up"}
+    assert upstream(bag.dags["deploy"], "resolve") == {"endpoint"}
 
 
 def ancestors(dag, task_id):

@@ -10,6 +10,8 @@ import shutil
 import signal
 import threading
 import time
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -164,6 +166,16 @@ def test_no_request_fails_while_a_release_is_rolled_out_and_rolled_back_and_forw
     assert bake["result"] == "passed"
     assert bake["canary"]["requests"] > 120 * 1.5, "it got users' requests, too"
     assert canaries(live) == []
+
+
+def test_public_endpoint_goes_and_comes_back_at_the_same_address(live):
+    run = deploy(live, force=False, public_endpoint=False)
+    assert ended(live, run)[1]["resolve"] == "skipped"
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(live.demo["endpoint"] + "/ready", timeout=5)
+    assert live.client("elbv2").describe_load_balancers()["LoadBalancers"] == []
+    ended(live, deploy(live, force=False))
+    live.wait_for_endpoint()
 
 
 # --- bad canaries ---

@@ -113,15 +113,15 @@ def test_github_login_is_made_once_and_for_no_environment_in_particular(iam):
 
 
 @pytest.mark.parametrize(("there", "dry_run", "said"), [([PROVIDER], False, "is there"), ([], True, "would be made")])
-def test_github_login_that_is_there_is_not_made_and_a_dry_run_makes_none(iam, capsys, there, dry_run, said):
+def test_github_login_that_is_there_is_not_made_and_a_dry_run_makes_none(iam, caplog, there, dry_run, said):
     iam(*there)
     tasks.share_github_login({"dry_run": dry_run})
-    assert said in capsys.readouterr().out
+    assert said in "\n".join(caplog.messages)
 
 
-def test_without_a_repository_nobody_logs_in_from_github(capsys):
+def test_without_a_repository_nobody_logs_in_from_github(caplog):
     tasks.share_github_login({"dry_run": False})
-    assert "names no repository" in capsys.readouterr().out
+    assert "names no repository" in "\n".join(caplog.messages)
 
 
 # --- the tag that the budget counts by ---
@@ -132,16 +132,16 @@ NOT_SEEN = {"TagKey": "Project", "Code": "TagKeysNotFoundException", "Message": 
 @pytest.mark.parametrize(
     ("errors", "said"), [([], "is active"), ([NOT_SEEN], "not found: Project\nrun provision again")]
 )
-def test_cost_tag_is_activated_or_what_to_do_is_said(stub, capsys, errors, said):
+def test_cost_tag_is_activated_or_what_to_do_is_said(stub, caplog, errors, said):
     stub("ce").add_response("update_cost_allocation_tags_status", {"Errors": errors}, ACTIVATE)
     tasks.activate_cost_tag()
-    assert said in capsys.readouterr().out
+    assert said in "\n".join(caplog.messages)
 
 
-def test_cost_tag_that_this_account_may_not_activate_fails_nothing(stub, capsys):
+def test_cost_tag_that_this_account_may_not_activate_fails_nothing(stub, caplog):
     stub("ce").add_client_error("update_cost_allocation_tags_status", "AccessDeniedException", "a linked account")
     tasks.activate_cost_tag()
-    assert "a linked account\nrun provision again" in capsys.readouterr().out
+    assert "a linked account\nrun provision again" in "\n".join(caplog.messages)
 
 
 def test_dry_run_ends_after_the_change_sets():

@@ -71,10 +71,15 @@ def test_role_and_port_come_from_the_settings(overlay):
     account = one(manifests, "ServiceAccount", "retail-api-sa")
     role = "arn:aws:iam::123456789012:role/mlops-retail-dev-api"
     assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == role
-    public = [item for item in manifests if item["metadata"]["name"] == "retail-api-public"]
-    assert [item["spec"]["ports"][0]["port"] for item in public] == [8088]
-    tags = public[0]["metadata"]["annotations"][releases.LOAD_BALANCER_TAGS].split(",")
+    (public,) = releases.endpoint(overlay)
+    assert (public["metadata"]["name"], public["spec"]["ports"][0]["port"]) == ("retail-api-public", 8088)
+    tags = public["metadata"]["annotations"][releases.LOAD_BALANCER_TAGS].split(",")
     assert {tag.partition("=")[0] for tag in tags} == {"Project", "Environment", "Component", "Owner", "CostCenter"}
+
+
+def test_public_endpoint_is_not_part_of_a_release(overlay):
+    for manifests in (patched(overlay, RELEASE), releases.canary(overlay, RELEASE)):
+        assert all(item["spec"]["type"] == "ClusterIP" for item in manifests if item["kind"] == "Service")
 
 
 def test_rendered_manifests_stay_as_they_are(overlay):

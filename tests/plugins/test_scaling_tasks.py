@@ -166,12 +166,12 @@ def test_claim_that_came_to_nothing_is_given_back_and_a_record_never(bucket):
         ({"phase": Phase.CLAIMED, "owner": "scale_down/1"}, [], True),  # killed while it waited: nothing was changed
     ],
 )
-def test_deploy_waits_while_there_is_a_record(bucket, monkeypatch, capsys, record, alive, may):
+def test_deploy_waits_while_there_is_a_record(bucket, monkeypatch, caplog, record, alive, may):
     if record:
         keep(bucket, **record)
     monkeypatch.setattr(tasks, "get_current_context", lambda: context(Run("deploy/1", alive)))
     assert tasks.may_deploy() is may
-    assert ("waiting for scale_up" in capsys.readouterr().out) is not may
+    assert ("waiting for scale_up" in caplog.text) is not may
 
 
 def test_scale_down_waits_for_a_deploy_that_lives_and_not_for_one_that_was_given_up(monkeypatch):
@@ -179,7 +179,7 @@ def test_scale_down_waits_for_a_deploy_that_lives_and_not_for_one_that_was_given
     me.deploys = {"a": {"wait_until_up": "success", "apply": "running"}}
     assert tasks._releases(context(me)) == "deploy is under way (run a)"
     monkeypatch.setattr(tasks, "ClusterHook", lambda: SimpleNamespace(login=contextlib.nullcontext))
-    monkeypatch.setattr(tasks, "_capacity", lambda _cluster: SimpleNamespace(deployments=list))
+    monkeypatch.setattr(tasks, "capacity_of", lambda _cluster: SimpleNamespace(deployments=list))
     me.alive.clear()
     assert tasks._releases(context(me)) == ""
 

@@ -12,8 +12,8 @@ from airflow.sdk import BaseOperator, Context
 
 from include.settings import settings
 from retail_mlops.dag_defaults import AIRFLOW
-from retail_mlops.errors import skip
 from retail_mlops.hooks.cluster import ClusterHook
+from retail_mlops.task_log import skip
 
 Manifest = dict[str, Any]
 SLACK = 60

@@ -14,13 +14,15 @@ from include import lake
 from include.settings import API_NAME, API_REPOSITORY, settings
 from retail_mlops import releases
 from retail_mlops.dag_defaults import APPROVED_MODEL
-from retail_mlops.errors import RetailError, skip
+from retail_mlops.errors import RetailError
 from retail_mlops.hooks.cluster import Cluster, ClusterHook
 from retail_mlops.hooks.ecr import ImageHook, split_reference
 from retail_mlops.hooks.lake import LakeHook
 from retail_mlops.hooks.registry import APPROVED, ModelPackage, RegistryHook
 from retail_mlops.names import release_id
 from retail_mlops.releases import Release
+from retail_mlops.task_log import say, skip
+from retail_mlops.tasks.scaling import capacity_of
 
 DEPLOYMENTS = lake.deployment("").removesuffix(".json")
 
@@ -84,6 +86,16 @@ def _announced(context: Context) -> str | None:
     return max(events, key=lambda event: event.timestamp).extra["model_package_arn"] if events else None
 
 
+def endpoint(params: dict[str, Any] | None = None) -> None:
+    """Makes or removes the public endpoint; it is the same for every release, and may take minutes to appear."""
+    with ClusterHook().login() as cluster:
+        if params["public_endpoint"]:
+            cluster.apply(releases.endpoint(releases.rendered()))
+        else:
+            capacity_of(cluster).remove_endpoints()
+            say("there is no public endpoint: only the cluster reaches the API")
+
+
 def resolve(params: dict[str, Any] | None = None) -> dict[str, Any]:
     """Decides what to release and refuses what may not be; skips the run when just that is running already."""
     context, hook, registry, images = get_current_context(), LakeHook(), RegistryHook(), ImageHook()
@@ -105,7 +117,7 @@ def resolve(params: dict[str, Any] | None = None) -> dict[str, Any]:
     release = release_of(package, image, release_id(package.version, context["ti"]), running)
     if running and running.is_live(live) and release.runs_as(live) and not params["force"]:
         skip(f"version {release.version} in {image} runs already as {running.id}: nothing to do")
-    print(f"release {release.id}: {package.arn} in {image}; before it: {release.previous or 'nothing'}")
+    say(f"release {release.id}: {package.arn} in {image}; before it: {release.previous or 'nothing'}")
     return asdict(release)
 
 
@@ -142,17 +154,17 @@ def join() -> None:
         deployment = cluster.deployment(releases.CANARY)
         if deployment is None or not _release(get_current_context()).is_live(deployment):
             raise RetailError("the canary of this release is gone: clear `canary` and what follows")
-        print(f"in service now: {', '.join(cluster.label_pods(deployment, releases.IN_SERVICE))}")
+        say(f"in service now: {', '.join(cluster.label_pods(deployment, releases.IN_SERVICE))}")
 
 
 def baking(context: Context, jinja_env: Any = None) -> dict[str, Any] | None:
     """The Job that compares; None when there is nothing to compare with, or nothing to wait for."""
     release, params = _release(context), context["params"]
     if release.previous is None:
-        print("no release runs beside the canary: nothing to compare it with")
+        say("no release runs beside the canary: nothing to compare it with")
         return None
     if params["rollback_to"]:
-        print("this release ran well before, and what runs now is to go: no time is spent on comparing them")
+        say("this release ran well before, and what runs now is to go: no time is spent on comparing them")
         return None
     return releases.bake(release, params["bake_seconds"]) if params["bake_seconds"] else None
 
@@ -182,7 +194,7 @@ def _record(release: Release, outcome: str, context: Context, reason: str = "") 
     checks = {task: result for task, result in found.items() if result}
     document = releases.record(release, outcome, now, f"{ti.dag_id}/{ti.run_id}", reason, checks)
     LakeHook().put_document(lake.deployment(release.id), document)
-    print(releases.report(document))
+    say(releases.report(document))
 
 
 def record() -> dict[str, Any]:

@@ -6,11 +6,12 @@ from airflow.sdk import Context, get_current_context
 
 from include import lake
 from include.settings import JOBS_REPOSITORY, settings
-from retail_mlops.errors import RetailError, skip
+from retail_mlops.errors import RetailError
 from retail_mlops.hooks.ecr import ImageHook
 from retail_mlops.hooks.lake import LakeHook
 from retail_mlops.names import job_name
 from retail_mlops.requests import Source, processing, url
+from retail_mlops.task_log import say, skip
 from retail_mlops.timetables import monday_of
 
 JOB: Final = "include.etl"
@@ -97,7 +98,7 @@ def check_raw(week: str, params: dict[str, Any] | None = None) -> str:
     )
     if reason is None:
         skip(f"gold of {week} is already built from {key}: nothing to write")
-    print(f"building {week}: {reason}")
+    say(f"building {week}: {reason}")
     return key
 
 
@@ -140,11 +141,11 @@ def publish(week: str, clean_job: str, split_job: str) -> dict[str, Any]:
     copies = publication(week, cleaned, split, clean_job, split_job)
     new, old = hook.document(copies[-1][0]), hook.document(copies[-1][1])
     if new == old:
-        print(f"gold of {week} is unchanged: nothing to write")
+        say(f"gold of {week} is unchanged: nothing to write")
     else:
         for source, target in copies:
             hook.copy(source, target)
         stale = set(hook.keys(lake.silver(week, ""))) - {target for _, target in copies}
         hook.remove(sorted(stale))
-        print(f"published {len(copies)} objects of {week} to {settings().bucket}")
+        say(f"published {len(copies)} objects of {week} to {settings().bucket}")
     return {name: new[name] for name in ("shop_week", "rows", "baskets", "counts")}

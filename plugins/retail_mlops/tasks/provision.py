@@ -15,11 +15,12 @@ from include import lake
 from include.settings import API_REPOSITORY, GITHUB_ISSUER, PROJECT, settings
 from retail_mlops import releases, requests
 from retail_mlops.dag_defaults import ADMIN, AIRFLOW, ROOT
-from retail_mlops.errors import RetailError, skip
+from retail_mlops.errors import RetailError
 from retail_mlops.hooks.cloudformation import readable
 from retail_mlops.hooks.ecr import ImageHook
 from retail_mlops.hooks.lake import LakeHook
 from retail_mlops.names import run_digest
+from retail_mlops.task_log import say, skip
 
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
@@ -73,11 +74,9 @@ def check() -> None:
             f"connection {ADMIN} is {caller['Arn']} of account {caller['Account']}, but RETAIL_ACCOUNT_ID is "
             f"{settings().account_id}: names and rights are made of it, so correct the one that is wrong in .env"
         )
-    print(f"{caller['Arn']} in {settings().region}")
+    say(f"{caller['Arn']} in {settings().region}")
     if not settings().cluster_cidrs:
-        print(
-            "RETAIL_CLUSTER_CIDRS is empty: on AWS only the VPC will reach the cluster's API, and `bootstrap` needs it"
-        )
+        say("RETAIL_CLUSTER_CIDRS is empty: on AWS only the VPC will reach the cluster's API, and `bootstrap` needs it")
 
 
 def share_github_login(params: dict[str, Any]) -> None:
@@ -86,22 +85,22 @@ def share_github_login(params: dict[str, Any]) -> None:
     It is no stack's and carries no environment: other environments log in through it when this one is gone.
     """
     if not settings().github_repository:
-        print("RETAIL_GITHUB_REPOSITORY names no repository: no login for GitHub")
+        say("RETAIL_GITHUB_REPOSITORY names no repository: no login for GitHub")
         return
     arn = f"arn:aws:iam::{settings().account_id}:oidc-provider/{GITHUB_ISSUER}"
     with readable(ADMIN):
         iam = AwsBaseHook(ADMIN, client_type="iam", region_name=settings().region).conn
         if any(one["Arn"] == arn for one in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]):
-            print(f"{arn} is there")
+            say(f"{arn} is there")
         elif params["dry_run"]:
-            print(f"{arn} would be made")
+            say(f"{arn} would be made")
         else:
             iam.create_open_id_connect_provider(
                 Url=f"https://{GITHUB_ISSUER}",
                 ClientIDList=["sts.amazonaws.com"],
                 Tags=[{"Key": "Project", "Value": PROJECT}],
             )
-            print(f"{arn} is made")
+            say(f"{arn} is made")
 
 
 def goes_on(params: dict[str, Any]) -> bool:
@@ -123,10 +122,10 @@ def activate_cost_tag() -> None:
     except (ClientError, BotoCoreError) as error:
         trouble = str(error)
     if trouble:
-        print(f"the tag Project is not activated for cost allocation, so the budget counts nothing yet: {trouble}")
-        print("run provision again tomorrow, or activate it by hand: docs/runbooks/alerts-and-budget.md")
+        say(f"the tag Project is not activated for cost allocation, so the budget counts nothing yet: {trouble}")
+        say("run provision again tomorrow, or activate it by hand: docs/runbooks/alerts-and-budget.md")
     else:
-        print("the tag Project is active for cost allocation: the budget counts what carries it")
+        say("the tag Project is active for cost allocation: the budget counts what carries it")
 
 
 def bootstrap(context: Context, jinja_env: Any = None) -> list[dict[str, Any]]:
@@ -180,4 +179,4 @@ def clean_up_smoke() -> None:
             continue
         hook.conn.delete_object(Bucket=bucket["Name"], Key=lake.SMOKE)
         hook.conn.delete_bucket(Bucket=bucket["Name"])
-        print(f"removed {bucket['Name']}")
+        say(f"removed {bucket['Name']}")

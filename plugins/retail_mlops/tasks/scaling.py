@@ -13,7 +13,7 @@ from include import hours, lake
 from include.settings import METRIC_NAMESPACE, settings
 from retail_mlops import releases, scaling
 from retail_mlops.dag_defaults import AIRFLOW
-from retail_mlops.errors import RetailError, skip
+from retail_mlops.errors import RetailError
 from retail_mlops.hooks.capacity import Capacity
 from retail_mlops.hooks.cluster import ClusterHook
 from retail_mlops.hooks.lake import LakeHook
@@ -21,6 +21,7 @@ from retail_mlops.hooks.nodegroups import NodeGroupHook
 from retail_mlops.hooks.running import RunningHook
 from retail_mlops.releases import Release
 from retail_mlops.scaling import Phase, Record, State, TimeOff
+from retail_mlops.task_log import say, skip
 
 PATIENCE: Final = 40
 """How many polls one step may take: 20 minutes at the default of 30 s."""
@@ -72,7 +73,7 @@ def _turn(context: Context, phase: Phase) -> Record | None:
             return None
         if record and record.owner != me and _is_alive(context, record.owner):
             if said != record.owner:
-                print(f"{record.owner} is under way ({record.phase}): waiting until it ends")
+                say(f"{record.owner} is under way ({record.phase}): waiting until it ends")
                 said = record.owner
             time.sleep(settings().poll_seconds)
             continue
@@ -101,7 +102,7 @@ def _skip_without_cluster() -> None:
         skip("there is no cluster: nothing runs, nothing to restore")
 
 
-def _capacity(cluster: Any, patience: int = PATIENCE) -> Capacity:
+def capacity_of(cluster: Any, patience: int = PATIENCE) -> Capacity:
     poll = settings().poll_seconds
     return Capacity(cluster, timeout=patience * poll, poll=poll)
 
@@ -113,7 +114,7 @@ def may_deploy() -> bool:
     if record is None or (record.state is None and not _is_alive(get_current_context(), record.owner)):
         return True
     when = hours.up().next(dt.datetime.now(dt.UTC))
-    print(
+    say(
         f"the environment is {record.phase if record.state else 'about to go down'} ({record.owner}): waiting for "
         f"scale_up, next on {when:%a %Y-%m-%d %H:%M} {hours.ZONE.key}, or trigger it now"
     )
@@ -133,7 +134,7 @@ def record() -> None:
         _give_back(mine)
         raise
     with ClusterHook().login() as cluster:
-        live = _capacity(cluster).state(NodeGroupHook().groups())
+        live = capacity_of(cluster).state(NodeGroupHook().groups())
         there = bool(cluster.core.list_node().items)
     running = RunningHook()
     if mine.state is None:
@@ -144,9 +145,9 @@ def record() -> None:
     jobs = tuple(running.jobs())
     mine = mine.but(state=mine.state.with_new(live) if mine.state else live, phase=Phase.GOING_DOWN, jobs=jobs)
     _keep(mine)
-    print(f"recorded at s3://{settings().bucket}/{lake.SCALED_DOWN}: {mine.state}")
+    say(f"recorded at s3://{settings().bucket}/{lake.SCALED_DOWN}: {mine.state}")
     for job in jobs:
-        print(f"still running, and paid until it ends: {job.kind} job {job.name}, since {job.since:%H:%M} UTC")
+        say(f"still running, and paid until it ends: {job.kind} job {job.name}, since {job.since:%H:%M} UTC")
 
 
 def _wait_for_releases(context: Context) -> None:
@@ -156,7 +157,7 @@ def _wait_for_releases(context: Context) -> None:
         if time.monotonic() > until:
             raise RetailError(f"{busy} after {TURN / 3600:.0f} h: end or mend it, then run scale_down again")
         if busy != said:
-            print(f"{busy}: waiting until it ends")
+            say(f"{busy}: waiting until it ends")
             said = busy
         time.sleep(settings().poll_seconds)
 
@@ -168,21 +169,21 @@ def _releases(context: Context) -> str:
         if _is_alive(context, f"deploy/{run}"):
             return f"deploy is under way (run {run})"
     with ClusterHook().login() as cluster:
-        names = scaling.rolling(_capacity(cluster).deployments())
+        names = scaling.rolling(capacity_of(cluster).deployments())
     return f"a rollout of {', '.join(names)} is under way" if names else ""
 
 
 def close_endpoint() -> None:
     _mine(get_current_context())
     with ClusterHook().login() as cluster:
-        _capacity(cluster).remove_endpoints()
+        capacity_of(cluster).remove_endpoints()
 
 
 def drain() -> None:
     """Deployments to 0, nodes closed, everything else evicted as its budget allows."""
     mine = _mine(get_current_context())
     with ClusterHook().login() as cluster:
-        capacity = _capacity(cluster)
+        capacity = capacity_of(cluster)
         capacity.stop(mine.state.workloads)
         capacity.drain()
 
@@ -201,7 +202,7 @@ def prove() -> None:
     mine, poll = _mine(get_current_context()), settings().poll_seconds
     until, said = time.monotonic() + LAST_PATIENCE * poll, ""
     with ClusterHook().login() as cluster:
-        capacity, running = _capacity(cluster), RunningHook()
+        capacity, running = capacity_of(cluster), RunningHook()
         while leftovers := scaling.left(
             [node["metadata"]["name"] for node in capacity.nodes()],
             running.instances(),
@@ -215,13 +216,13 @@ def prove() -> None:
                     "See docs/runbooks/scale.md; clear this task when they are gone, or run scale_down again"
                 )
             if text != said:
-                print(f"waiting for:\n{text}")
+                say(f"waiting for:\n{text}")
                 said = text
             time.sleep(poll)
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     off_since = mine.off_since or now
     _keep(mine.but(phase=Phase.DOWN, off_since=off_since, planned_until=hours.up().next(off_since)))
-    print("no node, no instance and no load balancer is left")
+    say("no node, no instance and no load balancer is left")
 
 
 def publish_planned() -> None:
@@ -248,7 +249,7 @@ def claim() -> None:
     elif mine.state is None:
         _give_back(mine)
         skip("scale_down had not begun to change anything: nothing to restore")
-    print(f"to restore: {mine.state}")
+    say(f"to restore: {mine.state}")
 
 
 def _after_the_backstop(context: Context) -> Record:
@@ -256,9 +257,9 @@ def _after_the_backstop(context: Context) -> Record:
     groups = NodeGroupHook().groups()
     if not any(scaling.size_of(group) != group for group in groups):
         skip("nothing is scaled down (no record, no stopped node group): nothing to do")
-    print("no record, but the node group is stopped: the nightly backstop did that. It gets its stack's size again")
+    say("no record, but the node group is stopped: the nightly backstop did that. It gets its stack's size again")
     with ClusterHook().login() as cluster:
-        state = _capacity(cluster).state(groups)
+        state = capacity_of(cluster).state(groups)
     mine = Record(phase=Phase.COMING_UP, owner=_me(context), state=state)
     if not LakeHook().replace_document(lake.SCALED_DOWN, mine.model_dump(mode="json"), None):
         raise RetailError("another run has just begun to change the environment: run this again when it has ended")
@@ -274,7 +275,7 @@ def start_nodes() -> None:
     for group in mine.state.node_groups:
         hook.scale(group, PATIENCE * poll, poll)
     with ClusterHook().login() as cluster:
-        capacity = _capacity(cluster)
+        capacity = capacity_of(cluster)
         capacity.wait_for_nodes(mine.state.node_groups, hook.trouble)
         capacity.open(mine.state.open_nodes)
 
@@ -284,13 +285,13 @@ def restore() -> None:
     state: State = _mine(get_current_context()).state
     poll = min(settings().poll_seconds, 5)
     with ClusterHook().login() as cluster:
-        capacity = _capacity(cluster)
+        capacity = capacity_of(cluster)
         capacity.start(state.workloads, state.autoscalers)
         for one in state.workloads:
             cluster.wait_for_rollout(one.name, timeout=PATIENCE * settings().poll_seconds + 300, poll=poll)
         cluster.apply(list(state.services))
         for address in capacity.wait_for_address(state.services):
-            print(f"public endpoint: {address}")
+            say(f"public endpoint: {address}")
 
 
 def prediction(context: Context, jinja_env: Any = None) -> dict[str, Any] | None:
@@ -310,7 +311,7 @@ def finish() -> None:
     if off := scaling.time_off(mine):
         _publish(off)
     else:
-        print("since when the nodes were off is not known: no hours, no money counted")
+        say("since when the nodes were off is not known: no hours, no money counted")
     LakeHook().remove([lake.SCALED_DOWN])
 
 
@@ -318,7 +319,7 @@ def finish() -> None:
 def _close(record: Record) -> None:
     """Ends a time off that no `finish` ended: a scale_up failed, or somebody started nodes, nobody knows when."""
     if not record.on_since:
-        print(f"somebody started nodes since {record.off_since}: that time off is not counted")
+        say(f"somebody started nodes since {record.off_since}: that time off is not counted")
     if off := scaling.time_off(record.but(on_since=record.on_since or record.off_since)):
         _publish(off)
 
@@ -327,7 +328,7 @@ def _publish(off: TimeOff) -> None:
     """Hours off and money saved to logs/cost/, a file a local day, and to CloudWatch; actual hours only once."""
     hook, first_day = LakeHook(), off.start.astimezone(hours.ZONE).date()
     if scaling.is_accounted(hook.document(lake.cost(first_day)), off):
-        print("these hours are published already")
+        say("these hours are published already")
         return
     for day in off.days:
         key = lake.cost(day)
@@ -341,4 +342,4 @@ def _publish(off: TimeOff) -> None:
             for name, value in (("HoursOff", off.hours), ("SavedUSD", saved))
         ],
     )
-    print(f"{off.basis}: {off.hours:.2f} h off, {saved:.2f} USD saved")
+    say(f"{off.basis}: {off.hours:.2f} h off, {saved:.2f} USD saved")

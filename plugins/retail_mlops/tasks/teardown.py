@@ -16,6 +16,7 @@ from retail_mlops.hooks.inventory import InventoryHook
 from retail_mlops.hooks.teardown import TeardownHook
 from retail_mlops.inventory import Inventory, table
 from retail_mlops.operators.approval import Answer
+from retail_mlops.task_log import say
 
 PATIENCE = 600
 """Seconds that jobs, load balancers and pods may take to end."""
@@ -66,7 +67,7 @@ def plan(params: dict[str, Any] | None = None) -> str:
     others = [path.stem for path in (ROOT / "dags").glob("[!_]*.py") if path.stem != ti.dag_id]
     refuse_while_others_run({dag: ti.get_dr_count(dag_id=dag, states=["queued", "running"]) for dag in others})
     text = question(InventoryHook(ADMIN).take(given["keep_data"]), given["keep_data"])
-    print(text)
+    say(text)
     return text
 
 
@@ -124,7 +125,7 @@ def remove_workloads() -> None:
     no node to run on (kubernetes/kubernetes#83332), which is so while the environment is scaled down.
     """
     if TeardownHook(ADMIN).cluster_status() != "ACTIVE":
-        print("no running cluster: no workloads")
+        say("no running cluster: no workloads")
         return
     with ClusterHook(ADMIN).login() as cluster:
         _there_or_not(cluster.core.delete_namespace, NAMESPACE)
@@ -157,7 +158,7 @@ def delete_retained() -> list[str]:
     hook.delete_orphaned_balancers()
     went, left = hook.delete_retained(keep)
     for one in left:
-        print(f"a person has to look at {one}: its stack left it on purpose")
+        say(f"a person has to look at {one}: its stack left it on purpose")
     return went
 
 
@@ -172,14 +173,14 @@ def take_inventory() -> dict[str, Any]:
         if look + 1 < LOOKS:
             time.sleep(settings().poll_seconds)
     if found.kept:
-        print(f"kept:\n{table(found.kept)}")
+        say(f"kept:\n{table(found.kept)}")
     if found.left:
         raise RetailError(
             f"{len(found.left)} things of {settings().environment} are left; they cost {found.cost}:\n"
             f"{table(found.left)}\n"
             "Delete what nobody needs (docs/runbooks/teardown.md), then run teardown again."
         )
-    print(f"nothing of {settings().environment} is left")
+    say(f"nothing of {settings().environment} is left")
     return {"left": 0, "kept": [row.arn for row in found.kept]}
 
 

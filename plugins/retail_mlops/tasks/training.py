@@ -13,7 +13,7 @@ from include.settings import JOBS_REPOSITORY, settings
 from include.train.evidence import Evaluation
 from include.train.gate import Thresholds, judge
 from retail_mlops.dag_defaults import APPROVED_MODEL
-from retail_mlops.errors import RetailError, skip
+from retail_mlops.errors import RetailError
 from retail_mlops.evidence import markdown
 from retail_mlops.hooks.ecr import ImageHook
 from retail_mlops.hooks.lake import LakeHook
@@ -21,6 +21,7 @@ from retail_mlops.hooks.registry import APPROVED, REJECTED, ModelPackage, Regist
 from retail_mlops.names import job_name, run_digest
 from retail_mlops.operators.approval import Answer
 from retail_mlops.requests import Source, manifest_file, processing, training, url
+from retail_mlops.task_log import say, skip
 
 CHANNELS: Final = (*lake.SPLITS, "products", "manifest")
 
@@ -102,7 +103,7 @@ def plan(params: dict[str, Any] | None = None) -> dict[str, Any]:
         below = lake.GOLD_MANIFESTS if name == "manifest" else "gold/"
         hook.put(channels[name], manifest_file(keys, below=below))
     champion = registry.newest(APPROVED)
-    print(f"training on {len(weeks)} weeks, {weeks[0]} to {weeks[-1]}; champion: {champion and champion.arn}")
+    say(f"training on {len(weeks)} weeks, {weeks[0]} to {weeks[-1]}; champion: {champion and champion.arn}")
     return asdict(
         Plan(
             weeks=weeks,
@@ -156,7 +157,7 @@ def gate(job: str) -> dict[str, Any]:
     """Judges the evidence itself, whatever the evaluation job says of it; a failed gate registers nothing."""
     result = judge(_evidence(job)[0], Thresholds.model_validate(settings()))
     for rule in result.rules:
-        print(f"{'passed' if rule.passed else 'FAILED'}  {rule.rule}: {rule.detail}")
+        say(f"{'passed' if rule.passed else 'FAILED'}  {rule.rule}: {rule.detail}")
     if not result.passed:
         raise RetailError(f"the gate refuses the model: {'; '.join(result.failures)}. Nothing was registered")
     return {rule.rule: rule.detail for rule in result.rules}
@@ -180,7 +181,7 @@ def register(fit_job: str, evaluate_job: str, params: dict[str, Any] | None = No
     package = RegistryHook().register(
         registration(url(lake.model(fit_job)), ours.image, metadata, evidence_url=evidence_url, token=token)
     )
-    print(f"registered {package.arn}")
+    say(f"registered {package.arn}")
     return asdict(package)
 
 
@@ -199,7 +200,7 @@ def set_status(package: dict[str, Any], answer: dict[str, Any], params: dict[str
         )
     text = description(decided, params["approval_timeout"], registered.metadata["evidence_digest"])
     RegistryHook().decide(registered.arn, APPROVED if decided.approved else REJECTED, text)
-    print(text)
+    say(text)
     return decided.approved
 
 
