@@ -324,10 +324,10 @@ def test_deploy_that_was_killed_half_way_is_finished_by_the_next(live, traffic):
 
 
 def test_second_deploy_waits_for_the_first(live):
-    first, second = deploy(live, bake_seconds=3), deploy(live, bake_seconds=0)
+    first, second = deploy(live, bake_seconds=0), deploy(live, force=False)
     released(live, first)
+    ended(live, second)
     assert live.airflow.run("deploy", first)["end_date"] <= live.airflow.run("deploy", second)["start_date"]
-    released(live, second)
 
 
 # --- autoscaling ---
