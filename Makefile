@@ -88,5 +88,6 @@ manifests: install ## render k8s/rendered from the overlays
 	@$(PY) k8s/render.py
 costs: install ## write docs/costs.md: what a month costs, by resource
 	@.venv/dev/bin/python docs/costs.py
-bench: install ## measure the ETL against its stored baseline
-	@.venv/jobs/bin/python benchmarks/etl.py
+bench: install ## measure the ETL and the API against their stored baselines
+	@.venv/jobs/bin/python -m benchmarks.etl
+	@.venv/dev/bin/python -m benchmarks.serving
