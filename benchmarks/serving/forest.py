@@ -1,6 +1,6 @@
 """Scoring as it is commonly done: a pandas frame into the scikit-learn forest. The naive service and the peers use it.
 
-Reads FOREST (a joblib file) and BUNDLE (the folder whose product table the features need).
+Reads FOREST (a joblib file) and PRODUCTS (the bundle's product table, which the features need).
 """
 
 import os
@@ -11,7 +11,7 @@ import joblib
 import msgspec
 import pandas as pd
 
-from include.baskets import bundle, features
+from include.baskets import features
 from include.baskets.products import ProductTable
 from include.baskets.schema import LABELS, Basket
 
@@ -19,7 +19,7 @@ from include.baskets.schema import LABELS, Basket
 class Forest:
     def __init__(self) -> None:
         self._forest = joblib.load(os.environ["FOREST"])
-        self._table = ProductTable.from_bytes((Path(os.environ["BUNDLE"]) / bundle.PRODUCTS).read_bytes())
+        self._table = ProductTable.from_bytes(Path(os.environ["PRODUCTS"]).read_bytes())
 
     def predict(self, document: dict[str, Any]) -> dict[str, Any]:
         """The answer to a basket as a client sends it; lines of one product must have been merged."""

@@ -14,6 +14,7 @@ import psutil
 from benchmarks.common import ROOT
 from benchmarks.load import NothingMeasuredError, closed_loop
 from benchmarks.serving.model import Model
+from include.baskets.bundle import PRODUCTS
 from tests.api.stub_aws import ARN, BUCKET, KEY, StubAws
 
 PATIENCE_SECONDS = 90
@@ -60,7 +61,7 @@ def naive(model: Model) -> Server:
 
 
 def forest_environment(model: Model) -> dict[str, str]:
-    return {"FOREST": str(model.forest), "BUNDLE": str(model.bundle)}
+    return {"FOREST": str(model.forest), "PRODUCTS": str(model.bundle / PRODUCTS)}
 
 
 class Running:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.load import closed_loop
 from tests.api import tiny
 from tests.api.conftest import CREDENTIALS, Process, Release
 from tests.api.stub_aws import BUCKET, KEY, StubAws
@@ -251,3 +252,16 @@ def test_more_than_the_limit_at_once_is_told_to_come_back(start: Callable[..., P
     assert b"\r\nretry-after: 1\r\n" in refused[0]
     assert first == b"HTTP/1.1 200 OK"
     process.until(lambda: status(send(process, post(GOOD))) == 200)
+
+
+def test_an_overload_is_shed_and_passes(start: Callable[..., Process]) -> None:
+    process = start(MAX_IN_FLIGHT="4")
+    process.until_ready()
+    url = f"http://127.0.0.1:{process.port}/predict"
+
+    crowd = closed_loop(url, connections=200, seconds=1, bodies=[GOOD])
+    alone = closed_loop(url, connections=1, seconds=0.2, bodies=[GOOD])
+
+    assert set(crowd.failed) == {"status 503"}
+    assert crowd.answered > 0
+    assert alone.failed == {}
