@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 
 from api.errors import ConfigError
 
-OURS = ("API_", "BUNDLE_", "DRAIN_", "KEEP_ALIVE_", "MAX_IN_", "MODEL_", "PREDICTION_", "RELEASE_", "REQUEST_")
+OURS = ("API_", "BUNDLE_", "DRAIN_", "KEEP_ALIVE_", "MAX_", "MODEL_", "PREDICTION_", "RELEASE_", "REQUEST_")
 """Variables that begin so are ours: one that no field reads is a typing error, and is refused."""
 
 MIN_KEY_LENGTH = 16
@@ -43,7 +43,8 @@ class Config(BaseModel):
     drain_seconds: float = Field(
         5, ge=0, le=30, description="after SIGTERM: answers carry Connection: close, then exit"
     )
-    max_in_flight: int = Field(64, ge=1, le=10_000, description="scoring requests at once; one more is answered 503")
+    max_in_flight: int = Field(64, ge=1, le=10_000, description="predictions at once; one more is answered 503")
+    max_batches: int = Field(4, ge=1, le=1000, description="batches at once, from their headers to their answers")
     request_header_seconds: float = Field(10, gt=0, le=600, description="a client slower than this is cut off")
     request_body_seconds: float = Field(30, gt=0, le=600, description="likewise, from the headers to the body's end")
     keep_alive_seconds: int = Field(400, ge=1, le=4000, description="longer than a load balancer's idle timeout (350)")

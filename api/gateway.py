@@ -44,6 +44,22 @@ Reply = tuple[int, Headers, bytes]
 CLIENT_GONE = 499  # nginx's number for a client that left before its answer; only in logs and metrics
 
 
+class Places:
+    """So many at once: late answers to all would help nobody."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+
+    def take(self) -> None:
+        """HttpError 503 when none is free."""
+        if not self._free:
+            raise BUSY
+        self._free -= 1
+
+    def give_back(self, count: int) -> None:
+        self._free += count
+
+
 class Gateway:
     """An ASGI application; `predict` is the way round ASGI that protocol.py takes."""
 
@@ -55,19 +71,13 @@ class Gateway:
         self._predict = Predict(state, log, metrics)
         self._endpoints: dict[str, Endpoint] = {PREDICT: self._predict, BATCH: PredictBatch(state, log, metrics)}
         self._headers = [*_FIXED, _POLICY, (b"x-model-version", state.config.model_version.encode())]
-        self._most = state.config.max_in_flight
-        self.in_flight = 0  # scoring requests: accepted, not yet answered
+        # a client that is slow with a batch's body must not take a prediction's place
+        self._waiting, self._slow = Places(state.config.max_in_flight), Places(state.config.max_batches)
 
     def accept(self, headers: Headers) -> Bundle:
-        """What scores this request, which is in flight from now on. HttpError 401, or 503 while there is no model or
-        too much to do: late answers to all would help nobody."""
-        self._keys.require(headers)
-        bundle = self._state.bundle
-        if bundle is None:
-            raise not_ready(self._state)
-        if self.in_flight >= self._most:
-            raise BUSY
-        self.in_flight += 1
+        """What scores a prediction whose body is there, and which is in flight from now on. HttpError 401 or 503."""
+        bundle = self._bundle(headers)
+        self._waiting.take()
         return bundle
 
     def predict(self, bundle: Bundle, requests: list[Request]) -> list[Reply]:
@@ -78,15 +88,15 @@ class Gateway:
             outcomes = self._predict.answers(bundle, [content for _, content, _ in requests], ids)
         except Exception as error:
             outcomes = [error] * len(requests)
-        self.in_flight -= len(requests)
+        self._waiting.give_back(len(requests))
         return [
             self._reply(outcome, request_id, PREDICT, began)
             for outcome, request_id, (_, _, began) in zip(outcomes, ids, requests, strict=True)
         ]
 
-    def refuse(self, error: HttpError, route: str, began: float) -> Reply:
+    def refuse(self, error: HttpError, headers: Headers, route: str, began: float) -> Reply:
         """Answer a request that is not accepted."""
-        return self._reply(error, _request_id([]), route, began)
+        return self._reply(error, _request_id(headers), route, began)
 
     def _reply(self, outcome: bytes | Exception, request_id: str, route: str, began: float) -> Reply:
         if isinstance(outcome, bytes):
@@ -118,15 +128,23 @@ class Gateway:
                 "request", id=request_id, method=method, route=route, status=status, ms=round(seconds * 1000, 3)
             )
 
+    def _bundle(self, headers: Headers) -> Bundle:
+        self._keys.require(headers)
+        bundle = self._state.bundle
+        if bundle is None:
+            raise not_ready(self._state)
+        return bundle
+
     async def _score(
         self, endpoint: Endpoint, request_id: str, scope: dict[str, Any], receive: body.Receive, send: body.Send
     ) -> int:
-        accepted = False
+        taken = 0
         try:
             if scope["method"] != "POST":
                 raise HttpError(405, "Method Not Allowed", ((b"allow", b"POST"),))
-            bundle = self.accept(scope["headers"])
-            accepted = True
+            bundle = self._bundle(scope["headers"])
+            self._slow.take()
+            taken = 1
             content = await body.read(scope["headers"], receive, endpoint.limit)
             payload = await endpoint.answer(bundle, content, request_id)
             status, headers = 200, [_JSON]
@@ -135,7 +153,7 @@ class Gateway:
         except Exception as error:
             status, headers, payload = self._problem(error, request_id)
         finally:
-            self.in_flight -= accepted
+            self._slow.give_back(taken)
         headers.append((b"content-length", b"%d" % len(payload)))
         await send({"type": "http.response.start", "status": status, "headers": self._complete(headers, request_id)})
         await send({"type": "http.response.body", "body": payload})

@@ -38,7 +38,7 @@ class Queue:
         try:
             self._bundle = self.gateway.accept(_headers(cycle))
         except HttpError as refusal:
-            protocol.answer(cycle, self.gateway.refuse(refusal, PREDICT, began))
+            protocol.answer(cycle, self.gateway.refuse(refusal, _headers(cycle), PREDICT, began))
             return
         if not self._waiting:
             protocol.loop.call_soon(self._empty)
@@ -158,7 +158,7 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, error: HttpError) -> None:
         self._stage = None
-        self._write(self._queue.gateway.refuse(error, "other", perf_counter()))
+        self._write(self._queue.gateway.refuse(error, [], "other", perf_counter()))
         self.transport.close()
 
     def _write(self, reply: Reply) -> None:

@@ -238,20 +238,20 @@ def test_nothing_of_it_was_a_failure(process: Process) -> None:
     assert not [line for line in process.events("library") if line["level"] == "ERROR"]
 
 
-def test_more_than_the_limit_at_once_is_told_to_come_back(start: Callable[..., Process]) -> None:
-    process = start(MAX_IN_FLIGHT="1")
+def test_slow_batches_take_no_predictions_place(start: Callable[..., Process]) -> None:
+    process = start(MAX_BATCHES="1", MAX_IN_FLIGHT="1", REQUEST_BODY_SECONDS="1")
     process.until_ready()
-    batch = b'{"baskets":[' + b",".join([json.dumps(tiny.basket(1, lines=200)).encode()] * 300) + b"]}"
-    with socket.create_connection(("127.0.0.1", process.port), 5) as busy:
-        busy.sendall(post(batch, b"/predict/batch"))
-        answers = [send(process, post(GOOD)) for _ in range(3)]
-        first = busy.recv(15)
+    batch = b'{"baskets":[' + GOOD + b"]}"
+    with socket.create_connection(("127.0.0.1", process.port), 5) as slow:
+        slow.sendall(post(batch, b"/predict/batch")[:-1])
+        refused = process.until(
+            lambda: (answer := send(process, post(batch, b"/predict/batch")))[9:12] == b"503" and answer
+        )
+        single = send(process, post(GOOD))
 
-    refused = [answer for answer in answers if status(answer) == 503]
-    assert refused
-    assert b"\r\nretry-after: 1\r\n" in refused[0]
-    assert first == b"HTTP/1.1 200 OK"
-    process.until(lambda: status(send(process, post(GOOD))) == 200)
+    assert b"\r\nretry-after: 1\r\n" in refused
+    assert status(single) == 200
+    process.until(lambda: status(send(process, post(batch, b"/predict/batch"))) == 200)
 
 
 def test_an_overload_is_shed_and_passes(start: Callable[..., Process]) -> None:
