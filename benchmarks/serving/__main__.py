@@ -143,7 +143,7 @@ def regressions(now: dict[str, float], baseline: dict[str, float]) -> list[str]:
 
 
 def measure(model: Model, with_peers: bool) -> dict[str, float]:
-    """Prints all figures; those that are held against the baseline."""
+    """Prints all figures; those that are held against the baseline: of CPU time, since rates are the machine's, too."""
     aws = StubAws(model.digest, {f"/{BUCKET}/{KEY}": model.archive.read_bytes()}).start()
     ours = api(model, aws)
     servers = [bare(), ours, naive(model)]
@@ -163,7 +163,7 @@ def measure(model: Model, with_peers: bool) -> dict[str, float]:
         beyond = beyond_generator(floor, served, model.bodies)
     aws.stop()
     print()
-    target(f"{OF_BARE} of bare ASGI's requests/s", of_bare >= OF_BARE)
+    target(f"{OF_BARE} of bare ASGI's requests a CPU second ({cpu_of_bare:.2f})", cpu_of_bare >= OF_BARE)
     for peer in other:
         over = ratio(found, ours.name, peer.name)[0]
         target(f"{OF_PEERS} times {peer.name}'s requests/s ({over:.0f})", over >= OF_PEERS)
@@ -171,8 +171,6 @@ def measure(model: Model, with_peers: bool) -> dict[str, float]:
     target(f"ready in {READY_SECONDS} s ({ready:.1f})", ready < READY_SECONDS)
     target(f"p99 within {BEYOND_GENERATOR_MS} ms of the generator's own ({beyond:.1f})", beyond <= BEYOND_GENERATOR_MS)
     return {
-        "of_bare": of_bare,
-        "over_naive": over_naive,
         "cpu_of_bare": cpu_of_bare,
         "cpu_over_naive": cpu_over_naive,
         "memory_of_bare": memory[ours.name] / memory[floor.name],
