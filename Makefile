@@ -34,7 +34,7 @@ kube: install ## the programs of Kubernetes: those of KUBE_ASSETS, of the cache,
 
 .PHONY: lock
 lock: .venv/bootstrap/lock.sha256 ## resolve requirements/*.in into hashed requirements/*.txt
-	@cd requirements && for name in bootstrap jobs api local-aws dev airflow ui iac; do \
+	@cd requirements && for name in bootstrap jobs api local-aws dev airflow ui iac peers-mlserver peers-bentoml; do \
 	  ../.venv/bootstrap/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header -o $$name.txt $$name.in; done
 
@@ -64,7 +64,7 @@ clean: ## stop and remove the state; environments stay (rm -rf .venv removes the
 # --- tests and checks --------------------------------------------------------------------------
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults test-ui check lint manifests costs bench
+.PHONY: test test-unit test-faults test-ui check lint manifests costs bench bench-peers
 test: kube ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "not faults"
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "not faults"
@@ -88,5 +88,9 @@ manifests: install ## render k8s/rendered from the overlays
 	@$(PY) k8s/render.py
 costs: install ## write docs/costs.md: what a month costs, by resource
 	@.venv/dev/bin/python docs/costs.py
-bench: install ## measure the ETL against its stored baseline
-	@.venv/jobs/bin/python benchmarks/etl.py
+bench: install ## measure the ETL and the API against their stored baselines
+	@.venv/jobs/bin/python -m benchmarks.etl
+	@.venv/dev/bin/python -m benchmarks.serving
+PEERS := peers-mlserver peers-bentoml
+bench-peers: install $(PEERS:%=.venv/%/lock.sha256) ## the API beside MLServer and BentoML with the same model
+	@.venv/dev/bin/python -m benchmarks.serving --peers

@@ -4,6 +4,7 @@ import logging
 import sys
 
 from api.app import create_app
+from api.auth import Keys
 from api.config import load
 from api.errors import ConfigError
 from api.loader import Loader
@@ -27,7 +28,12 @@ def main() -> int:
         level=max(logging.WARNING, logging.getLevelNamesMapping()[config.log_level]), handlers=[Forward(log)]
     )
     state, metrics = State(config), Metrics()
-    server = Server(create_app(state, log, metrics), state, log, metrics)
+    try:
+        keys = Keys(config)
+    except ConfigError as error:
+        log.event("refused", "ERROR", reason=str(error))
+        return BAD_SETTINGS
+    server = Server(create_app(state, log, metrics, keys), state, log, metrics, keys)
     loader = Loader(state, log, metrics)
     loader.start()
     log.event("listening", host=config.host, port=config.port)

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict
 
+from api.auth import Keys
 from api.gateway import Gateway
 from api.logs import Log
 from api.metrics import Metrics
@@ -48,9 +49,9 @@ class Problem(BaseModel):
     detail: str
 
 
-def create_app(state: State, log: Log, metrics: Metrics) -> Gateway:
+def create_app(state: State, log: Log, metrics: Metrics, keys: Keys | None = None) -> Gateway:
     """The ASGI application. The loader fills `state`; until then scoring and /ready answer 503."""
-    docs = state.config.docs
+    docs, keys = state.config.docs, keys or Keys(state.config)
     app = DocumentedApp(
         title="Retail price sensitivity",
         version=state.config.model_version,
@@ -59,7 +60,7 @@ def create_app(state: State, log: Log, metrics: Metrics) -> Gateway:
         docs_url=None,  # FastAPI's own page fetches its scripts from the internet
         redoc_url=None,
     )
-    app.keyed = state.config.api_key is not None
+    app.keyed = keys.wanted
     _add_probes(app, state)
     _add_model(app, state)
     _add_metrics(app, metrics)
@@ -67,7 +68,7 @@ def create_app(state: State, log: Log, metrics: Metrics) -> Gateway:
     if docs:
         _add_page(app, "/docs", "docs.html")
     routes = frozenset(route.path for route in app.routes if hasattr(route, "path"))
-    return Gateway(state, log, metrics, app, routes)
+    return Gateway(state, log, metrics, keys, app, routes)
 
 
 def _add_probes(app: FastAPI, state: State) -> None:

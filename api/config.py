@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, model_validator
 
 from api.errors import ConfigError
 
-OURS = ("API_", "BUNDLE_", "DRAIN_", "KEEP_ALIVE_", "MODEL_", "PREDICTION_", "RELEASE_")
+OURS = ("API_", "BUNDLE_", "DRAIN_", "KEEP_ALIVE_", "MAX_", "MODEL_", "PREDICTION_", "RELEASE_", "REQUEST_")
 """Variables that begin so are ours: one that no field reads is a typing error, and is refused."""
+
+MIN_KEY_LENGTH = 16
+_EMPTY_IS_NONE = ("api_key", "api_key_file")
 
 Region = Literal["ap-southeast-1"]
 PackageArn = Annotated[
@@ -30,7 +33,8 @@ class Config(BaseModel):
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on: the pod's own")
     port: int = Field(8000, ge=1, le=65535)
-    api_key: SecretStr | None = Field(None, min_length=16, description="if set, X-API-Key must match")
+    api_key: SecretStr | None = Field(None, min_length=MIN_KEY_LENGTH, description="if set, X-API-Key must match")
+    api_key_file: str | None = Field(None, description="or: a file of keys, one a line, read again when it changes")
     docs: bool = Field(True, description="serve /docs and /openapi.json")
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -39,6 +43,10 @@ class Config(BaseModel):
     drain_seconds: float = Field(
         5, ge=0, le=30, description="after SIGTERM: answers carry Connection: close, then exit"
     )
+    max_in_flight: int = Field(64, ge=1, le=10_000, description="predictions at once; one more is answered 503")
+    max_batches: int = Field(4, ge=1, le=1000, description="batches at once, from their headers to their answers")
+    request_header_seconds: float = Field(10, gt=0, le=600, description="a client slower than this is cut off")
+    request_body_seconds: float = Field(30, gt=0, le=600, description="likewise, from the headers to the body's end")
     keep_alive_seconds: int = Field(400, ge=1, le=4000, description="longer than a load balancer's idle timeout (350)")
     approval_check_seconds: float = Field(
         60, gt=0, le=3600, description="how often the package's approval is looked at"
@@ -48,6 +56,12 @@ class Config(BaseModel):
     def model_version(self) -> str:
         """The package's version number, as /predict answers it."""
         return self.model_package_arn.rpartition("/")[2]
+
+    @model_validator(mode="after")
+    def _one_source_of_keys(self) -> Self:
+        if self.api_key and self.api_key_file:
+            raise ValueError("set API_KEY or API_KEY_FILE, not both")
+        return self
 
 
 def load(environment: Mapping[str, str] | None = None) -> Config:
@@ -60,7 +74,7 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
     values = {
         name: environment[name.upper()]
         for name in Config.model_fields
-        if name.upper() in environment and not (name == "api_key" and environment["API_KEY"] == "")
+        if name.upper() in environment and not (name in _EMPTY_IS_NONE and environment[name.upper()] == "")
     }
     try:
         return Config.model_validate(values)

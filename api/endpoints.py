@@ -48,7 +48,9 @@ class BatchAnswer(msgspec.Struct):
 class Endpoint(Protocol):
     limit: int  # bytes of a body
 
-    async def answer(self, bundle: Bundle, content: bytes, request_id: str) -> bytes: ...
+    async def answer(self, bundle: Bundle, content: bytes, request_id: str) -> bytes:
+        """The JSON of the answer; HttpError 422."""
+        ...
 
 
 class _Scoring:
@@ -82,11 +84,25 @@ class Predict(_Scoring):
     limit = body.PREDICT_BYTES
 
     async def answer(self, bundle: Bundle, content: bytes, request_id: str) -> bytes:
+        [outcome] = self.answers(bundle, [content], [request_id])
+        if isinstance(outcome, HttpError):
+            raise outcome
+        return outcome
+
+    def answers(self, bundle: Bundle, contents: list[bytes], request_ids: list[str]) -> list[bytes | HttpError]:
+        """For each body the JSON of its answer, or its refusal; one run of the model for all of them."""
+        read = [self._read(content) for content in contents]
+        found = iter(bundle.predict_few([basket for basket in read if isinstance(basket, Basket)]))
+        return [
+            self._encode(self._word(bundle, one, next(found), request_id)) if isinstance(one, Basket) else one
+            for one, request_id in zip(read, request_ids, strict=True)
+        ]
+
+    def _read(self, content: bytes) -> Basket | HttpError:
         try:
-            basket = self._basket(content)
+            return self._basket(content)
         except _UNREADABLE as error:
-            raise invalid_body(error) from None
-        return self._encode(self._word(bundle, basket, bundle.predict_one(basket), request_id))
+            return invalid_body(error)
 
 
 class PredictBatch(_Scoring):
@@ -139,3 +155,6 @@ def _slices(baskets: list[Basket]) -> Iterator[list[Basket]]:
 
 def not_ready(state: State) -> HttpError:
     return HttpError(503, f"no model is loaded yet: {state.reason}", ((b"retry-after", b"5"),))
+
+
+BUSY = HttpError(503, "too many requests at once: try again in a second", ((b"retry-after", b"1"),))

@@ -1,5 +1,6 @@
 """From a release's settings to a verified bundle, and the watch over its approval afterwards."""
 
+import gc
 import tempfile
 import threading
 from pathlib import Path
@@ -96,6 +97,8 @@ class Loader(threading.Thread):
             archive = Path(folder) / "model.tar.gz"
             self._aws.fetch(config.model_data_url, archive)
             loaded = load_bundle(archive, config.bundle_digest)
+        gc.collect()
+        gc.freeze()  # what is there now stays: the collector need not look at it again between requests
         state.package, state.bundle, state.reason = package, loaded, "ready"
         self._metrics.model(config.release_id, config.model_version, config.bundle_digest)
         self._metrics.ready.set(1)

@@ -46,7 +46,7 @@ class Log:
         self.flush()
 
     def _append(self, event: str, level: str, fields: dict[str, Any]) -> None:
-        text = self._encode({"time": self._clock(), "level": level, "event": event} | self._common | fields)
+        text = self._encode({"time": self._clock(), "level": level, "event": event, **self._common, **fields})
         with self._lock:
             self._buffer += text + b"\n"
             full = len(self._buffer) > _FLUSH_BYTES

@@ -32,7 +32,7 @@ class Window:
         self._seen += 1
         if len(self._milliseconds) < _VALUES:
             self._milliseconds.append(round(seconds * 1000, 3))
-        elif (slot := self._random.randrange(self._seen)) < _VALUES:
+        elif (slot := int(self._random.random() * self._seen)) < _VALUES:
             self._milliseconds[slot] = round(seconds * 1000, 3)
 
     def take(self, force: bool = False, **properties: str) -> dict[str, Any] | None:
@@ -72,6 +72,9 @@ class Metrics:
         )
         self._predictions = Counter(
             "retail_api_predictions_total", "Baskets scored", ["prediction"], registry=self.registry
+        )
+        self.slow_clients = Counter(
+            "retail_api_slow_clients_total", "Connections cut off in the middle of a request", registry=self.registry
         )
         self._info = Gauge(
             "retail_api_model_info",

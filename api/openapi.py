@@ -88,7 +88,7 @@ def _operation(
         "200": _response("the model's answer", {"$ref": f"#/components/schemas/{gives}"}),
         "413": _response(f"the body is larger than {limit} bytes", _TEXT_ERROR),
         "422": _response("what is wrong, and in which field", _FIELD_ERROR),
-        "503": _response("no model is loaded yet", _TEXT_ERROR),
+        "503": _response("no model is loaded yet, or too many requests at once: see Retry-After", _TEXT_ERROR),
     }
     operation: dict[str, Any] = {
         "operationId": name,

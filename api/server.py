@@ -1,13 +1,16 @@
 """uvicorn that leaves politely: first unready and closing connections, a few seconds later gone."""
 
 import time
+from functools import partial
 from types import FrameType
-from typing import Any
 
 import uvicorn
 
+from api.auth import Keys
+from api.gateway import Gateway
 from api.logs import Log
 from api.metrics import Metrics
+from api.protocol import Protocol, Queue
 from api.state import State
 
 GRACE_SECONDS = 20  # for requests that still run when the listening socket closes
@@ -18,7 +21,7 @@ class Server(uvicorn.Server):
     `drain_seconds`, so that clients with kept connections move on before they are cut. A second signal leaves at once.
     Also the process's clock: writes buffered log lines and the minute's metrics. Exits when the model is refused."""
 
-    def __init__(self, app: Any, state: State, log: Log, metrics: Metrics) -> None:
+    def __init__(self, app: Gateway, state: State, log: Log, metrics: Metrics, keys: Keys) -> None:
         config = state.config
         super().__init__(
             uvicorn.Config(
@@ -26,7 +29,7 @@ class Server(uvicorn.Server):
                 host=config.host,
                 port=config.port,
                 loop="uvloop",
-                http="httptools",
+                http=partial(Protocol, queue=Queue(app), metrics=metrics, limits=config),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -38,7 +41,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
-        self._state, self._log, self._metrics = state, log, metrics
+        self._state, self._log, self._metrics, self._keys = state, log, metrics, keys
         self._leave_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -56,6 +59,7 @@ class Server(uvicorn.Server):
             self.should_exit = True
         self.should_exit = self.should_exit or self._state.refusal is not None
         if counter % 10 == 0 or self.should_exit:
+            self._keys.refresh(self._log.event)
             self._metrics.ready.set(int(self._state.ready))
             release = {"Release": self._state.config.release_id}
             if document := self._metrics.window.take(force=self.should_exit, **release):

@@ -84,7 +84,7 @@ class Client:
         if where.scheme != "http" or not where.hostname:
             raise CannotTell(f"VERIFY_URL {url!r} is not http://host:port")
         self._connection = http.client.HTTPConnection(where.hostname, where.port or 80, timeout=10)
-        self._headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
+        self._headers = {"Content-Type": "application/json"} | ({"X-API-Key": key.split()[0]} if key else {})
 
     def call(self, method: str, path: str, document: Any = None) -> tuple[int, dict[str, Any], str]:
         """Status, JSON answer, model version; OSError or HTTPException when there is no answer."""

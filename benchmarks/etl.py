@@ -1,11 +1,10 @@
-"""Measures the ETL on a full-size synthetic week and on one twice as large: `make bench`.
+"""Measures the ETL on a full-size synthetic week and on one twice as large: `python -m benchmarks.etl` in .venv/jobs.
 
 Every step runs in a process of its own, beside a naive `pandas.read_csv` of the same file in the same session, so that
 the ratio of their CPU times says the same on a fast and on a busy machine. A ratio or a memory peak clearly worse than
 the stored baseline fails; `--store` writes a new baseline.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -16,16 +15,14 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-BASELINE = Path(__file__).with_suffix(".json")
+from benchmarks.common import ROOT, WORSE, cache, options, settle, target
+
 LINES = 2_700_000
 WEEK = "200607"
 TARGET_LINES_A_SECOND = 450_000
 TARGET_PEAK_MB = 1_000
 FLAT = 1.25
 """How much the peak may grow when the file doubles."""
-WORSE = 1.3
-"""Noise between runs; beyond it a figure is a regression."""
 NAIVE = "import pandas, sys; print(len(pandas.read_csv(sys.argv[1])))"
 
 
@@ -54,12 +51,12 @@ class Figures:
 
 def weekly_file(lines: int) -> Path:
     """A synthetic week of about so many lines, made once and kept in the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "retail-mlops" / f"week-{lines}"
-    target = cache / f"transactions_{WEEK}.csv.gz"
-    if not target.exists():
+    folder = cache() / f"week-{lines}"
+    file = folder / f"transactions_{WEEK}.csv.gz"
+    if not file.exists():
         print(f"making a week of {lines:,} lines", flush=True)
-        run("-m", "local.data", "--out", str(cache), "--weeks", "1", "--first", WEEK, "--lines", str(lines))
-    return target
+        run("-m", "local.data", "--out", str(folder), "--weeks", "1", "--first", WEEK, "--lines", str(lines))
+    return file
 
 
 def run(*arguments: str) -> Cost:
@@ -125,9 +122,7 @@ def regressions(now: dict[str, Figures], baseline: dict[str, dict]) -> list[str]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure the ETL against its stored baseline.")
-    parser.add_argument("--store", action="store_true", help="write the figures as the new baseline")
-    options = parser.parse_args()
+    store = options("Measure the ETL against its stored baseline.").parse_args().store
     now = {}
     for name, lines in {"once": LINES, "twice": 2 * LINES}.items():
         source = weekly_file(lines)
@@ -135,21 +130,10 @@ def main() -> int:
             now[name] = measure(source, Path(scratch))
         show(name, now[name])
     once = now["once"]
-    for told, reached, target in (
-        ("lines/s", once.lines_a_second >= TARGET_LINES_A_SECOND, TARGET_LINES_A_SECOND),
-        ("MB peak", once.peak_mb < TARGET_PEAK_MB, TARGET_PEAK_MB),
-    ):
-        print(f"target {target:,} {told}: {'reached' if reached else 'not reached'}")
-    if options.store:
-        BASELINE.write_text(json.dumps({name: asdict(figures) for name, figures in now.items()}, indent=1) + "\n")
-        return 0
-    if not BASELINE.exists():
-        print(f"there is no baseline yet: on a quiet machine, {sys.executable} {__file__} --store", file=sys.stderr)
-        return 1
-    worse = regressions(now, json.loads(BASELINE.read_text()))
-    for text in worse:
-        print(f"REGRESSION {text}", file=sys.stderr)
-    return 1 if worse else 0
+    target(f"{TARGET_LINES_A_SECOND:,} lines/s", once.lines_a_second >= TARGET_LINES_A_SECOND)
+    target(f"{TARGET_PEAK_MB:,} MB peak", once.peak_mb < TARGET_PEAK_MB)
+    figures = {name: asdict(one) for name, one in now.items()}
+    return settle("etl", figures, lambda baseline: regressions(now, baseline), store)
 
 
 if __name__ == "__main__":

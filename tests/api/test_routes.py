@@ -306,7 +306,7 @@ def test_a_failure_of_ours_shows_no_trace(served: Served, monkeypatch: pytest.Mo
     def broken(*_: Any) -> None:
         raise RuntimeError("a secret path /srv/model")
 
-    monkeypatch.setattr(Bundle, "predict_one", broken)
+    monkeypatch.setattr(Bundle, "predict_few", broken)
     answer = served.client.post("/predict", json=basket(1))
 
     assert answer.status_code == 500

@@ -79,7 +79,7 @@ def test_pods_meet_the_restricted_standard(workload):
     assert pod["automountServiceAccountToken"] is False
     assert pod["serviceAccountName"] == API_SERVICE_ACCOUNT
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
-    assert {kind for volume in pod["volumes"] for kind in set(volume) - {"name"}} == {"emptyDir"}
+    assert {kind for volume in pod["volumes"] for kind in set(volume) - {"name"}} <= {"emptyDir", "secret"}
     for container in pod["containers"]:
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
@@ -100,8 +100,14 @@ def test_images_are_named_by_digest(workload):
 @pytest.mark.parametrize("workload", workloads())
 def test_no_secret_stands_in_a_manifest(workload):
     (container,) = workload["spec"]["template"]["spec"]["containers"]
-    keys = [variable["valueFrom"] for variable in container["env"] if "KEY" in variable["name"]]
-    assert keys in ([], [{"secretKeyRef": {"name": "retail-api-key", "key": "API_KEY", "optional": True}}])
+    pod = workload["spec"]["template"]["spec"]
+    keys = [variable["valueFrom"] for variable in container["env"] if variable["name"] == "API_KEY"]
+    mounted = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+    assert (keys, mounted) in (
+        ([], []),
+        ([{"secretKeyRef": {"name": "retail-api-key", "key": "API_KEY", "optional": True}}], []),
+        ([], [{"secretName": "retail-api-key", "optional": True}]),
+    )
 
 
 def test_namespace_enforces_the_restricted_standard():
