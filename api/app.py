@@ -4,11 +4,11 @@ import base64
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Query, Response
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from api.auth import Keys
 from api.gateway import Gateway
@@ -16,7 +16,10 @@ from api.logs import Log
 from api.metrics import Metrics
 from api.openapi import DocumentedApp
 from api.state import State
+from include.baskets.schema import LABELS, MAX_LINES
 
+FREQUENT = 30
+Code = Annotated[str, StringConstraints(min_length=1, max_length=32)]
 DESCRIPTION = """Predicts how price-sensitive the shopper behind a basket is: Low, Medium or High; Unclassified when no
 product of the basket is known. The model that answers was approved by a person and is verified byte by byte."""
 
@@ -45,6 +48,17 @@ class Model(BaseModel):
     metadata: dict[str, str]
 
 
+class Product(BaseModel):
+    code: str
+    known: bool
+    baskets: int
+    affinity: dict[str, float]
+
+
+class Products(BaseModel):
+    products: list[Product]
+
+
 class Problem(BaseModel):
     detail: str
 
@@ -63,6 +77,7 @@ def create_app(state: State, log: Log, metrics: Metrics, keys: Keys | None = Non
     app.keyed = keys.wanted
     _add_probes(app, state)
     _add_model(app, state)
+    _add_products(app, state)
     _add_metrics(app, metrics)
     _add_page(app, "/", "index.html")
     if docs:
@@ -111,6 +126,31 @@ def _add_model(app: FastAPI, state: State) -> None:
             created=package.created,
             metrics=_metrics(package.metadata),
             metadata=package.metadata,
+        )
+        return JSONResponse(facts.model_dump())
+
+
+def _add_products(app: FastAPI, state: State) -> None:
+    @app.get(
+        "/products",
+        tags=["model"],
+        summary="What the model learned of products: how a product leans towards Low, Medium or High",
+        description=f"""`affinity` is what the model believes of the product's hidden class: P(Low), P(Medium), P(High).
+            What is missing to 1 is the probability that it does not count. It was learned from baskets; it is no claim
+            about causes. Without a code: the {FREQUENT} most frequent products of the training.""",
+        response_model=Products,
+        responses={503: {"model": Problem}},
+    )
+    async def products(code: Annotated[list[Code], Query(default_factory=list, max_length=MAX_LINES)]) -> Response:
+        if state.bundle is None:
+            return JSONResponse({"detail": f"no model is loaded yet: {state.reason}"}, 503)
+        table = state.bundle.table
+        found = [(one, *table.belief(one)) for one in code or table.most_frequent(FREQUENT)]
+        facts = Products(
+            products=[
+                Product(code=one, known=baskets > 0, baskets=baskets, affinity=dict(zip(LABELS, affinity, strict=True)))
+                for one, baskets, affinity in found
+            ]
         )
         return JSONResponse(facts.model_dump())
 

@@ -24,7 +24,7 @@ from include.baskets.bundle import Bundle
 
 PREDICT, BATCH = "/predict", "/predict/batch"
 QUIET = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds: counted, not logged
-GUARDED = frozenset({"/model", "/metrics"})  # need the key too, if there is one
+GUARDED = frozenset({"/model", "/metrics", "/products"})  # need the key too, if there is one
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _FIXED = (
     (b"x-content-type-options", b"nosniff"),

@@ -76,6 +76,18 @@ class ProductTable:
         """[p + 1] bool: training saw the product in a Low, Medium or High basket."""
         return np.append(self.baskets > 0, False)
 
+    def belief(self, code: str) -> tuple[int, tuple[float, float, float]]:
+        """Labelled training baskets with the product, 0 for one that training never saw in one, and P(Low), P(Medium),
+        P(High) of its hidden class."""
+        row = self._position.get(code)
+        values = self.unseen if row is None else self.beliefs[row]
+        low, medium, high = values.tolist()
+        return 0 if row is None else int(self.baskets[row]), (low, medium, high)
+
+    def most_frequent(self, count: int) -> list[str]:
+        """Codes of the products in most labelled training baskets; of equals the first by code."""
+        return [self.codes[row] for row in np.argsort(-self.baskets, kind="stable")[:count] if self.known[row]]
+
     @cached_property
     def _position(self) -> dict[str, int]:
         return {code: row for row, code in enumerate(self.codes)}

@@ -17,7 +17,7 @@ EXAMPLES = 60
 def test_every_route_is_described(served: Served) -> None:
     paths = served.client.get("/openapi.json").json()["paths"]
 
-    assert set(paths) == {"/predict", "/predict/batch", "/health", "/ready", "/model", "/metrics"}
+    assert set(paths) == {"/predict", "/predict/batch", "/health", "/ready", "/model", "/products", "/metrics"}
     for path, methods in paths.items():
         for operation in methods.values():
             assert operation["summary"], path

@@ -230,6 +230,29 @@ def test_metrics_count_by_route_and_never_by_path(served: Served) -> None:
     assert "/a/path" not in text
 
 
+def test_products_show_what_the_model_believes_of_them(served: Served, loaded: Bundle) -> None:
+    frequent = served.client.get("/products").json()["products"]
+    counts = [product["baskets"] for product in frequent]
+    assert counts == sorted(counts, reverse=True)
+    assert all(product["known"] for product in frequent)
+
+    codes = {"code": [frequent[0]["code"], "NEVER SEEN"]}
+    known, unknown = served.client.get("/products", params=codes).json()["products"]
+    assert known == frequent[0]
+    assert (unknown["known"], unknown["baskets"]) == (False, 0)
+    for product in (known, unknown):
+        assert list(product["affinity"]) == ["Low", "Medium", "High"]
+        assert 0 < sum(product["affinity"].values()) <= 1 + 1e-9
+    row = list(loaded.table.codes).index(known["code"])
+    assert list(known["affinity"].values()) == loaded.table.beliefs[row].tolist()
+
+
+def test_products_need_the_key_and_a_model(serve: Callable[..., Served]) -> None:
+    assert serve(API_KEY="a-key-of-sixteen-characters").client.get("/products").status_code == 401
+    assert serve(None).client.get("/products").status_code == 503
+    assert serve().client.get("/products", params={"code": "x" * 33}).status_code == 422
+
+
 def test_the_page_allows_only_its_own_script(served: Served) -> None:
     page = served.client.get("/")
 
