@@ -294,9 +294,25 @@ def test_killed_process_costs_at_most_what_it_had_in_hand(live, traffic):
         time.sleep(2)
         os.kill(victim, signal.SIGKILL)
         time.sleep(8)
-    print(f"kill -9 of one of two processes at {RATE} requests/s: {dict(seen['report'].failed)}")
-    assert sum(seen["report"].failed.values()) <= RATE * (ENDPOINT_LAG + 2.5) / 2
+    assert lost(seen) <= RATE * (ENDPOINT_LAG + 2.5) / 2, "half the requests, until the Services follow"
     until(lambda: available(live) == 2, 60, "it comes back by itself")
+
+
+def lost(seen):
+    print(f"of {seen['report'].sent} requests at {RATE} a second failed: {dict(seen['report'].failed)}")
+    return sum(seen["report"].failed.values())
+
+
+def test_lost_node_is_replaced_without_a_person_during_a_release(live, traffic):
+    first, *_ = get(live, "pods", "-l", f"{LABEL},retail-mlops/track=stable")["items"]
+    with traffic() as seen:
+        run = deploy(live, bake_seconds=0)
+        after(live, run, "join")
+        live.client("ec2").terminate_instances(InstanceIds=[first["spec"]["nodeName"]])
+        released(live, run)
+    assert lost(seen) <= RATE * (ENDPOINT_LAG + 2.5), "those of the pods that went with it, until the Services follow"
+    until(lambda: available(live) == 2, 60, "both pods run again")
+    assert len(live.kubectl("get", "nodes", "-o", "name").split()) == 2
 
 
 def test_control_plane_that_restarts_is_not_noticed(live, traffic):
