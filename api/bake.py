@@ -50,12 +50,15 @@ def counts(text: str) -> Counts:
 
 @dataclass
 class Side:
-    """One of the two that are compared."""
+    """One of the two that are compared. Its connection may move to another process, whose earlier counts are not ours:
+    `moved` says that it did, which of the canary's only pod means that it restarted."""
 
     client: Client
-    before: Counts | None = None
     now: Counts | None = None
+    answered: int = 0
+    errors: int = 0
     unanswered: int = 0
+    moved: bool = False
     milliseconds: list[float] = field(default_factory=list)
 
     def ask(self, basket: dict[str, Any]) -> None:
@@ -68,45 +71,47 @@ class Side:
         self.milliseconds.append((time.perf_counter() - began) * 1000)
 
     def look(self) -> None:
-        """Reads the side's own counts; a side that does not answer has answered nothing more."""
+        """Adds what the side has counted since the last look; a side that does not answer has answered nothing more."""
         try:
-            self.now = counts(self.client.text("/metrics"))
+            found = counts(self.client.text("/metrics"))
         except (OSError, http.client.HTTPException):
             self.unanswered += 1
             return
-        self.before = self.before or self.now
+        before, self.now = self.now, found
+        if before is None:
+            return
+        if before.started != found.started or found.requests < before.requests:
+            self.moved = True
+            return
+        self.answered += int(found.requests - before.requests)
+        self.errors += int(found.errors - before.errors)
 
     @property
     def requests(self) -> int:
-        return self.unanswered + int(self.now.requests - self.before.requests if self.now and self.before else 0)
+        return self.answered + self.unanswered
 
     @property
     def error_rate(self) -> float:
-        errors = self.now.errors - self.before.errors if self.now and self.before else 0
-        return (errors + self.unanswered) / self.requests if self.requests else 0.0
+        return (self.errors + self.unanswered) / self.requests if self.requests else 0.0
 
     @property
     def p95(self) -> float:
         ordered = sorted(self.milliseconds)
         return ordered[int(len(ordered) * 0.95)] if ordered else float("inf")
 
-    @property
-    def restarted(self) -> bool:
-        return bool(self.now and self.before and self.now.started != self.before.started)
-
     def summary(self) -> dict[str, Any]:
         return {
             "requests": self.requests,
             "error_rate": round(self.error_rate, 4),
             "p95_ms": round(self.p95, 2) if self.milliseconds else None,
-            "restarted": self.restarted,
+            "moved": self.moved,
         }
 
 
 def judge(canary: Side, stable: Side) -> list[str]:
     """In what the canary is worse; empty when it is not."""
     worse = []
-    if canary.restarted:
+    if canary.moved:
         worse.append("the canary restarted")
     if canary.error_rate > stable.error_rate + MORE_ERRORS:
         worse.append(f"{canary.error_rate:.1%} of its requests failed, {stable.error_rate:.1%} of the stable pods'")

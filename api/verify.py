@@ -24,6 +24,7 @@ TOLERANCE = 1e-6  # of a probability: the same arithmetic on both sides
 PATIENCE_SECONDS = 60  # a Service follows its new pods late
 DEFAULT_LIMIT = 500
 SHOWN = 5
+BASKETS_A_CONNECTION = 20  # a Service leads each new connection to some pod: all of them should be asked
 
 
 class CannotTell(ApiError):
@@ -99,6 +100,10 @@ class Client:
             raise CannotTell(f"GET {path}: {reply.status}")
         return answer.decode()
 
+    def close(self) -> None:
+        """The next request opens a new connection."""
+        self._connection.close()
+
     def _send(self, method: str, path: str, content: bytes | None) -> tuple[http.client.HTTPResponse, bytes]:
         try:
             self._connection.request(method, path, content, self._headers)
@@ -140,6 +145,8 @@ def replay(client: Client, samples: list[dict[str, Any]], version: str | None = 
     """Every sample as a single request, then all of them (up to 1000) as one batch."""
     result = Result()
     for number, sample in enumerate(samples, 1):
+        if number % BASKETS_A_CONNECTION == 0:
+            client.close()
         began = time.perf_counter()
         status, answer, served = client.call("POST", "/predict", sample["request"])
         result.milliseconds.append((time.perf_counter() - began) * 1000)

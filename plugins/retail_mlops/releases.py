@@ -71,6 +71,10 @@ class Release:
             "AWS_REGION": settings().region,
         }
 
+    def is_same(self, other: Release) -> bool:
+        """Whether users would meet the same model in the same image."""
+        return (self.bundle_digest, self.image) == (other.bundle_digest, other.image)
+
     def is_live(self, deployment: dict[str, Any] | None) -> bool:
         """Whether the live Deployment was applied by this very release."""
         live = (deployment or {}).get("metadata", {}).get("annotations", {})
@@ -152,10 +156,11 @@ def canary(manifests: list[dict[str, Any]], release: Release) -> list[dict[str, 
     return needed
 
 
-def verification(release: Release, service: str = API_NAME) -> dict[str, Any]:
-    """The Job that replays the release's held-out baskets against a Service."""
+def verification(release: Release, service: str = STABLE) -> dict[str, Any]:
+    """The Job that replays the release's held-out baskets against a Service: not the users' own, in which a canary
+    may answer for the pods that are to be verified."""
     told = {"VERIFY_URL": in_cluster_url(service), "VERIFY_MODEL_VERSION": str(release.version)}
-    return _job(release, "verify" if service == API_NAME else "verify-canary", "api.verify", told)
+    return _job(release, "verify" if service == STABLE else "verify-canary", "api.verify", told)
 
 
 def bake(release: Release, seconds: int) -> dict[str, Any]:

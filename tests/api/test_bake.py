@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from api import bake
-from api.bake import Counts, Side, counts, judge
+from api.bake import Side, counts, judge
 from include.baskets.bundle import Bundle
 from tests.api.conftest import Process
 from tests.api.test_verify import held_out, write
@@ -132,9 +132,9 @@ def test_a_setting_that_is_missing_is_named(capsys: pytest.CaptureFixture[str]) 
     assert "BAKE_STABLE and BAKE_SECONDS and VERIFY_BASKETS must be set" in capsys.readouterr().out
 
 
-def side(requests: int = 100, errors: int = 0, started: float = 1, milliseconds: float = 2.0) -> Side:
-    before, now = Counts(1, 0, 0), Counts(started, requests, errors)
-    return Side(bake.Client("http://127.0.0.1:1", None), before, now, 0, [milliseconds] * 50)
+def side(errors: int = 0, moved: bool = False, milliseconds: float = 2.0) -> Side:
+    client = bake.Client("http://127.0.0.1:1", None)
+    return Side(client, answered=100, errors=errors, moved=moved, milliseconds=[milliseconds] * 50)
 
 
 @pytest.mark.parametrize(
@@ -145,11 +145,31 @@ def side(requests: int = 100, errors: int = 0, started: float = 1, milliseconds:
         (side(errors=2), ["2.0% of its requests failed"]),
         (side(milliseconds=26.0), []),
         (side(milliseconds=28.0), ["its p95 is 28.0 ms"]),
-        (side(started=2), ["the canary restarted"]),
+        (side(moved=True), ["the canary restarted"]),
     ],
 )
 def test_what_is_worse(canary: Side, worse: list[str]) -> None:
     assert [text[: len(start)] for text, start in zip(judge(canary, side()), worse, strict=True)] == worse
+
+
+class Pages(bake.Client):
+    """Answers /metrics with one page after the other."""
+
+    def __init__(self, *pages: tuple[float, int, int]) -> None:
+        self.pages = list(pages)
+
+    def text(self, path: str) -> str:
+        started, fine, failed = self.pages.pop(0)
+        line = 'retail_api_requests_total{route="/predict",status="%d"} %f\n'
+        return line % (200, fine) + line % (503, failed) + f"process_start_time_seconds {started}\n"
+
+
+def test_counts_of_another_process_are_not_subtracted() -> None:
+    """A stable side whose connection moves to an older pod, with thousands of requests and errors of its own."""
+    stable = Side(Pages((1, 100, 0), (1, 150, 1), (2, 9000, 500), (2, 9049, 500)))
+    for _ in range(4):
+        stable.look()
+    assert (stable.answered, stable.errors, stable.moved) == (51 + 49, 1, True)
 
 
 def test_counts_are_those_of_predictions_only(start: Callable[..., Process]) -> None:

@@ -151,16 +151,18 @@ def test_lag_of_the_endpoints_is_there():
     assert ENDPOINT_LAG >= 1.5, "without it a missing preStop would stay hidden"
 
 
-def test_no_request_fails_while_a_release_is_rolled_out_and_rolled_back_and_forward_again(live, traffic):
-    first = stable(live)["release"]
+def test_no_request_fails_while_a_release_is_rolled_out_and_rolled_back_and_forward_again(live, traffic, changed_image):
+    first, other = stable(live)["release"], changed_image("api/index.html", "</html>", "<!-- another --></html>")
     with traffic() as seen:
-        second = released(live, deploy(live))
-        back = deploy(live, rollback_to="previous")
+        second = released(live, deploy(live, image=other))
+        back = deploy(live, image=None, rollback_to="previous")
         third = released(live, back)
-        fourth = released(live, deploy(live, rollback_to="previous"))
+        fourth = released(live, deploy(live, image=None, rollback_to="previous"))
     assert seen["report"].failed == {}
     before = {release: record(live, release)["release"]["previous"] for release in (second, third, fourth)}
     assert before == {second: first, third: second, fourth: third}
+    images_of = [record(live, release)["release"]["image"] for release in (first, second, third, fourth)]
+    assert (images_of[2:], images_of[1]) == (images_of[:2], other)
     assert states(live, back)["bake"] == "skipped"
     bake = record(live, second)["checks"]["bake"]
     assert bake["result"] == "passed"

@@ -107,7 +107,7 @@ def test_verification_replays_the_release_own_baskets():
     told = environment(container_of(job))
     assert told["VERIFY_MODEL_VERSION"] == "3"
     assert told["VERIFY_BASKETS"] == f"s3://{BUCKET}/artifacts/releases/v3-0123456789/held_out.jsonl"
-    assert told["VERIFY_URL"] == "http://$(RETAIL_API_SERVICE_HOST):$(RETAIL_API_SERVICE_PORT)"
+    assert told["VERIFY_URL"] == "http://$(RETAIL_API_STABLE_SERVICE_HOST):$(RETAIL_API_STABLE_SERVICE_PORT)"
     assert job["spec"]["backoffLimit"] == 0
 
 
@@ -168,7 +168,7 @@ def test_canary_leaves_what_serves_alone(overlay):
 
 
 def test_record_is_shown_with_what_its_checks_found():
-    side = {"requests": 300, "error_rate": 0.0, "p95_ms": 2.5, "restarted": False}
+    side = {"requests": 300, "error_rate": 0.0, "p95_ms": 2.5, "moved": False}
     checks = {
         "verify_canary": {"result": "passed", "checked": 1000, "wrong": 0, "p95_ms": 3.1},
         "bake": {"result": "failed", "reason": "it is slow", "canary": side | {"p95_ms": 90.0}, "stable": side},

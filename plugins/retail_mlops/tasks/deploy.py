@@ -56,12 +56,22 @@ def release_of(package: ModelPackage, image: str, identity: str, previous: Relea
 
 
 def rollback_target(wanted: str, running: Release | None, records: list[dict[str, Any]]) -> Release:
-    """The release that `rollback_to` names; RetailError when there is none, or it never ran well."""
-    name = (running.previous if running else None) if wanted == "previous" else wanted
-    found = next((item for item in records if item["release"]["id"] == name), None)
-    good = sorted(item["release"]["id"] for item in records if item["outcome"] == releases.RELEASED)
+    """The release that `rollback_to` names; RetailError when there is none, or it never ran well.
+
+    `previous` is the newest before the running one that was another model or another image.
+    """
+    known = {item["release"]["id"]: item for item in records}
+    name = wanted
+    if wanted == "previous":
+        name = running.previous if running else None
+        while name in known and Release(**known[name]["release"]).is_same(running):
+            name = known[name]["release"]["previous"]
+    found = known.get(name)
     if found is None or found["outcome"] != releases.RELEASED:
-        raise RetailError(f"rollback_to {wanted}: no such good release; there are {', '.join(good) or 'none'}")
+        good = [item for item in records if item["outcome"] == releases.RELEASED]
+        newest = sorted(good, key=lambda item: item["at"], reverse=True)
+        there = [f"{one['release']['id']} (version {one['release']['version']}, {one['at'][:16]})" for one in newest]
+        raise RetailError(f"rollback_to {wanted}: no such good release; newest first: {', '.join(there) or 'none'}")
     return Release(**found["release"])
 
 
