@@ -24,7 +24,7 @@ import datetime as dt
 
 from airflow.sdk import Param, chain, task
 
-from include.settings import API_NAME, settings
+from include.settings import API_NAME, MAX_BAKE_SECONDS, settings
 from retail_mlops.dag_defaults import APPROVED_MODEL, Tag, retail_dag
 from retail_mlops.operators.kubernetes import ApplyOperator, ClusterJobOperator, RolloutOperator
 from retail_mlops.releases import CANARY
@@ -55,7 +55,7 @@ from retail_mlops.tasks.scaling import may_deploy
             settings().bake_seconds,
             type="integer",
             minimum=0,
-            maximum=6 * 3600,
+            maximum=MAX_BAKE_SECONDS,
             title="Seconds to bake",
             description="how long canary and stable pods are compared; 0: not at all",
         ),

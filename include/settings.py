@@ -25,6 +25,7 @@ API_NAME = "retail-api"
 API_SERVICE_ACCOUNT = "retail-api-sa"
 API_REPOSITORY = "mlops/retail-api"
 JOBS_REPOSITORY = "mlops/retail-jobs"
+MAX_BAKE_SECONDS = 45 * 60  # Airflow's role is assumed for an hour, and a task logs in to the cluster once
 GITHUB_ISSUER = "token.actions.githubusercontent.com"
 
 _TIME = r"^([01]\d|2[0-3]):[0-5]\d$"
@@ -77,7 +78,10 @@ class Settings(BaseSettings):
 
     # --- release ---
     bake_seconds: int = Field(
-        300, ge=0, le=6 * 3600, description="how long a canary is compared with the stable pods; 0: not at all"
+        300,
+        ge=0,
+        le=MAX_BAKE_SECONDS,
+        description="how long a canary is compared with the stable pods; 0: not at all",
     )
 
     # --- cost schedule, in TIMEZONE ---
