@@ -78,9 +78,8 @@ def deploy() -> None:
     verify_canary = ClusterJobOperator(task_id="verify_canary", manifest=tasks.verification_of_canary)
     join = task(tasks.join)()
     bake = ClusterJobOperator(task_id="bake", manifest=tasks.baking)
-    promote = ApplyOperator(
-        task_id="promote", manifests=tasks.manifests, trigger_rule="none_failed_min_one_success"
-    )  # bake may be skipped
+    after_bake = "none_failed_min_one_success"  # which may be skipped
+    promote = ApplyOperator(task_id="promote", manifests=tasks.manifests, trigger_rule=after_bake)
     rollout = RolloutOperator(task_id="rollout", deployment=API_NAME)
     verify = ClusterJobOperator(task_id="verify", manifest=tasks.verification)
     record = task(tasks.record)()

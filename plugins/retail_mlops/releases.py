@@ -138,7 +138,8 @@ def service_account(manifests: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def canary(manifests: list[dict[str, Any]], release: Release) -> list[dict[str, Any]]:
-    """One pod of the release that gets no traffic yet, and what it needs; what is there of the API stays as it is."""
+    """One pod of the release that gets no traffic yet, and the account, network rules and Services that it needs, which
+    the stable pods share; these themselves stay as they are."""
     needed = [
         item
         for item in patched(manifests, release)

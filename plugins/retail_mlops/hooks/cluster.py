@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -63,16 +63,7 @@ class Cluster(LoggingMixin):
 
     def delete_deployment(self, name: str, timeout: float = 120) -> None:
         """Removes a Deployment and waits until its pods have drained and ended; there need not be one."""
-        until = time.monotonic() + timeout
-        while time.monotonic() < until:
-            try:
-                self.apps.delete_namespaced_deployment(name, NAMESPACE, propagation_policy="Foreground")
-            except ApiException as error:
-                if error.status == 404:
-                    return
-                raise
-            time.sleep(0.5)
-        raise AirflowException(f"Deployment {name} is still there {timeout:.0f} s after its deletion")
+        self._delete(self.apps.delete_namespaced_deployment, "Deployment", name, timeout)
 
     def label_pods(self, deployment: dict[str, Any], labels: dict[str, str]) -> list[str]:
         """Gives the labels to the pods that a Deployment has now, not to their successors; names of the pods."""
@@ -190,16 +181,19 @@ class Cluster(LoggingMixin):
 
     def delete_job(self, name: str, timeout: float = 60) -> None:
         """Removes a Job and its pods and waits until it is gone; there need not be one."""
+        self._delete(self.batch.delete_namespaced_job, "Job", name, timeout)
+
+    def _delete(self, delete: Callable[..., Any], kind: str, name: str, timeout: float) -> None:
         until = time.monotonic() + timeout
         while time.monotonic() < until:
             try:
-                self.batch.delete_namespaced_job(name, NAMESPACE, propagation_policy="Foreground")
+                delete(name, NAMESPACE, propagation_policy="Foreground")
             except ApiException as error:
                 if error.status == 404:
                     return
                 raise
             time.sleep(0.5)
-        raise AirflowException(f"Job {name} is still there {timeout:.0f} s after its deletion")
+        raise AirflowException(f"{kind} {name} is still there {timeout:.0f} s after its deletion")
 
 
 class ClusterHook(EksHook):

@@ -172,11 +172,13 @@ def baking(context: Context, jinja_env: Any = None) -> dict[str, Any] | None:
     release, params = _release(context), context["params"]
     if release.previous is None:
         say("no release runs beside the canary: nothing to compare it with")
-        return None
-    if params["rollback_to"]:
+    elif params["rollback_to"]:
         say("this release ran well before, and what runs now is to go: no time is spent on comparing them")
-        return None
-    return releases.bake(release, params["bake_seconds"]) if params["bake_seconds"] else None
+    elif not params["bake_seconds"]:
+        say("bake_seconds is 0")
+    else:
+        return releases.bake(release, params["bake_seconds"])
+    return None
 
 
 def manifests(context: Context, jinja_env: Any = None) -> list[dict[str, Any]]:
