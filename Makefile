@@ -65,12 +65,12 @@ clean: ## stop and remove the state; environments stay (rm -rf .venv removes the
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui
 AIRFLOW_TESTS := tests/dags tests/plugins
 .PHONY: test test-unit test-faults test-ui check lint manifests costs bench bench-peers
-test: kube ## every test that needs no browser and no Docker, with one end-to-end run
-	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "not faults"
-	@.venv/dev/bin/pytest $(DEV_TESTS) -m "not faults"
-test-unit: install ## the fast part: no embedded world
+test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
+	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "integration and not faults"
+	@.venv/dev/bin/pytest $(DEV_TESTS) -m "integration and not faults"
+test-unit: install ## the fast part: no server processes, no embedded world
 	@.venv/airflow/bin/pytest -n 2 --dist loadfile $(AIRFLOW_TESTS) -m "not integration and not faults"
-	@.venv/dev/bin/pytest -n 2 --dist loadfile $(DEV_TESTS) -m "not integration and not faults"
+	@.venv/dev/bin/pytest -n 3 --dist loadfile $(DEV_TESTS) -m "not integration and not faults"
 test-faults: kube ## the fault tables, against a running embedded world of their own
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m faults
 test-ui: kube .venv/ui/lock.sha256 ## the life of an environment, clicked in a real browser, in a world of its own

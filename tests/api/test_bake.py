@@ -16,6 +16,8 @@ from include.baskets.bundle import Bundle
 from tests.api.conftest import Process
 from tests.api.test_verify import held_out, write
 
+pytestmark = pytest.mark.integration
+
 
 class Fake:
     """A server that answers every basket after `delay` seconds with `status`, and counts as the API does."""
@@ -47,7 +49,7 @@ class Fake:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()

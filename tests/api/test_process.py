@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable
 
 import psutil
+import pytest
 
 from tests.api.conftest import Process
 from tests.api.stub_aws import StubAws
 from tests.api.tiny import basket
+
+pytestmark = pytest.mark.integration
 
 READY_SECONDS = 10  # the target is 3; a loaded test machine gets more
 MEMORY = 200 * 1024 * 1024
