@@ -8,14 +8,16 @@ changed already, puts the release before back; the run fails.
 Starts by itself when `train` announces an `approved_model`, or by hand. A second run waits for the first.
 
 - **Waits while the environment is scaled down**, or about to be, and says so; goes on after `scale_up`.
-- Refuses any model package that is not Approved, and an image whose scan is missing or not clean.
+- Refuses any model package that is not Approved, and an image whose scan is missing or not clean (a rollback only
+  warns of its image).
 - The release gets its own copy of the bundle, and only if its digest is the approved one.
 - The image runs by digest; the manifests are `k8s/rendered/`, patched and applied server-side.
 - `verify_canary` and `verify` replay held-out baskets from inside the cluster; each answer must be the bundle's own.
 - `bake` compares canary and stable pods for `bake_seconds`: failed requests, p95, restarts. It is left out for the
   first release and for a rollback.
 - What the checks found is a table in the log of `record` or `roll_back`, and in `logs/deployments/<release>.json`.
-- `public_endpoint` makes or removes the load balancer, also when there is nothing else to do.
+- `public_endpoint` makes (`on`) or removes (`off`) the load balancer, also when there is nothing else to do; `keep`
+  leaves it as it is, and makes it for the first release.
 - Nothing to do when the same model runs in the same image already; `force` releases it again.
 - `rollback_to`: `previous`, or the id of a release that ran before. Its model must still be Approved.
 """
@@ -49,7 +51,10 @@ from retail_mlops.tasks.scaling import may_deploy
             None, type=["null", "string"], title="Roll back to", description="`previous`, or the id of a release"
         ),
         "public_endpoint": Param(
-            True, type="boolean", title="Public endpoint", description="a load balancer for users; off: it is removed"
+            tasks.KEEP,
+            enum=[tasks.KEEP, tasks.ON, tasks.OFF],
+            title="Public endpoint",
+            description="a load balancer for users; keep: as it is, and on for the first release",
         ),
         "bake_seconds": Param(
             settings().bake_seconds,

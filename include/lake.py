@@ -73,8 +73,11 @@ SMOKE_DENIED: Final = "tmp/.smoke"
 """What it must not be able to read."""
 
 
+DEPLOYMENTS: Final = "logs/deployments/"
+
+
 def deployment(release: str) -> str:
-    return f"logs/deployments/{release}.json"
+    return f"{DEPLOYMENTS}{release}.json"
 
 
 SCALED_DOWN: Final = "logs/environment/scaled-down.json"

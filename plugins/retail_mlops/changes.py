@@ -16,6 +16,8 @@ KEEPERS: Final = frozenset(
     }
 )
 """Types that hold what no stack can make again: data, workloads, images, models."""
+ONE_WAY: Final = {"AWS::EKS::Cluster": "Version"}
+"""Properties that no later change can set back: EKS upgrades, one minor version at a time, and never downgrades."""
 _COLUMNS: Final = ("action", "resource", "type", "replacement", "of the old one", "because of")
 
 
@@ -49,9 +51,9 @@ class Change:
 
     @property
     def needs_a_person(self) -> bool:
-        """Whether it takes, or may take, a bucket, cluster, repository or package group away."""
+        """Whether it takes, or may take, a bucket, cluster, repository or package group away, or has no way back."""
         taken = self.action in ("Remove", "Dynamic") or self.replacement in ("True", "Conditional")
-        return self.type in KEEPERS and taken
+        return self.type in KEEPERS and (taken or ONE_WAY.get(self.type) in self.causes)
 
 
 def table(changes: list[Change]) -> str:

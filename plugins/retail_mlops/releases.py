@@ -249,5 +249,15 @@ def _side(found: dict[str, Any], side: str) -> str:
 
 def newest_good(records: list[dict[str, Any]]) -> Release | None:
     """The release that should be running: the newest that was released."""
+    return next(iter(_good(records)), None)
+
+
+def copies(records: list[dict[str, Any]], bundle_digest: str) -> list[Release]:
+    """Releases of this bundle, newest first: the copy that each has stays readable when training's is archived."""
+    return [release for release in _good(records) if release.bundle_digest == bundle_digest]
+
+
+def _good(records: list[dict[str, Any]]) -> list[Release]:
+    """What was released, newest first."""
     good = [item for item in records if item["outcome"] == RELEASED]
-    return Release(**max(good, key=lambda item: item["at"])["release"]) if good else None
+    return [Release(**item["release"]) for item in sorted(good, key=lambda item: item["at"], reverse=True)]

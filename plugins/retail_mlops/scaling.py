@@ -191,6 +191,11 @@ def size_of(group: NodeGroup) -> NodeGroup:
     return group
 
 
+def is_stopped(groups: Iterable[NodeGroup]) -> bool:
+    """Whether our own node group is at 0: without a record that was the backstop."""
+    return any(size_of(group) != group for group in groups)
+
+
 def bare(service: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest that makes a live Service (camelCase) again, without what the cluster filled in."""
     about, spec = service["metadata"], service["spec"]

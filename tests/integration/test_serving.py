@@ -173,13 +173,14 @@ def test_no_request_fails_while_a_release_is_rolled_out_and_rolled_back_and_forw
 def test_public_endpoint_goes_and_comes_back_at_the_same_address(live):
     same = {"force": False, "image": record(live, stable(live)["release"])["release"]["image"]}
     try:
-        state, tasks = ended(live, deploy(live, public_endpoint=False, **same))
+        state, tasks = ended(live, deploy(live, public_endpoint="off", **same))
         assert (state, tasks["endpoint"], tasks["resolve"]) == ("success", "success", "skipped")
         with pytest.raises(urllib.error.URLError):
             urllib.request.urlopen(live.demo["endpoint"] + "/ready", timeout=5)
-        assert live.client("elbv2").describe_load_balancers()["LoadBalancers"] == []
-    finally:
         ended(live, deploy(live, **same))
+        assert live.client("elbv2").describe_load_balancers()["LoadBalancers"] == [], "it is kept as it was: off"
+    finally:
+        ended(live, deploy(live, public_endpoint="on", **same))
     live.wait_for_endpoint()
 
 

@@ -31,6 +31,13 @@ def test_person_is_asked_before_what_cannot_be_made_again_goes(kind, more):
     assert Change.of(resource_change(ResourceType=kind, **more)).needs_a_person
 
 
+@pytest.mark.parametrize(("cause", "asked"), [("Version", True), ("Logging", False)])
+def test_person_is_asked_before_the_cluster_is_upgraded(cause, asked):
+    details = [{"Target": {"Attribute": "Properties", "Name": cause}}]
+    change = resource_change(ResourceType="AWS::EKS::Cluster", Replacement="False", Details=details)
+    assert Change.of(change).needs_a_person is asked
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -1,11 +1,16 @@
-"""Which release a rollback goes to."""
+"""Which release a rollback goes to, and from where a release gets its bundle."""
 
+import hashlib
+import io
+import tarfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from retail_mlops.errors import RetailError
 from retail_mlops.releases import FAILED, RELEASED, Release, record
+from retail_mlops.tasks import deploy
 from retail_mlops.tasks.deploy import rollback_target
 
 ONE = Release("v1-a", "arn/1", 1, "digest-1", "image-1", "s3://b/m", "s3://b/e")
@@ -38,3 +43,62 @@ def test_release_is_found_by_its_id():
 def test_what_never_ran_well_is_refused_with_what_did_newest_first(wanted, running):
     with pytest.raises(RetailError, match=r"v2-c \(version 2, 2026-01-03T08:00\), v2-b .*, v1-a "):
         rollback_target(wanted, running, RECORDS)
+
+
+# --- stage ---
+def packed(manifest):
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
+        member = tarfile.TarInfo("manifest.json")
+        member.size = len(manifest)
+        archive.addfile(member, io.BytesIO(manifest))
+    return made.getvalue()
+
+
+APPROVED = hashlib.sha256(b"approved").hexdigest()
+EARLIER = replace(ONE, bundle_digest=APPROVED)
+NOW = replace(EARLIER, id="v1-z", source_url="s3://b/training/m", evidence_url="s3://b/evaluation/e.json")
+TRAINED, HELD_OUT = "training/m", "evaluation/held_out.jsonl"
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    """Stages NOW from these objects; what it wrote, by key."""
+
+    def run(objects):
+        written = {}
+        lake = SimpleNamespace(
+            content=objects.get,
+            documents=lambda _prefix: [record(EARLIER, RELEASED, "2026-01-01T08:00", "deploy/1")],
+            put=lambda key, content, **_: written.update({key: content}),
+        )
+        monkeypatch.setattr(deploy, "LakeHook", lambda: lake)
+        monkeypatch.setattr(deploy, "get_current_context", lambda: None)
+        monkeypatch.setattr(deploy, "_release", lambda _context: NOW)
+        deploy.stage()
+        return written
+
+    return run
+
+
+def test_release_gets_its_own_copy_of_what_training_left(stage):
+    bundle = packed(b"approved")
+    written = stage({TRAINED: bundle, HELD_OUT: b"{}"})
+    assert written == {NOW.model_key: bundle, NOW.held_out_key: b"{}"}
+
+
+def test_what_training_left_and_is_archived_comes_from_an_earlier_release_of_the_bundle(stage):
+    bundle = packed(b"approved")
+    written = stage({EARLIER.model_key: bundle, EARLIER.held_out_key: b"{}"})
+    assert written == {NOW.model_key: bundle, NOW.held_out_key: b"{}"}
+
+
+def test_bundle_that_nobody_approved_is_refused_wherever_it_lies(stage):
+    for key in (TRAINED, EARLIER.model_key):
+        with pytest.raises(RetailError, match=f"/{key} holds bundle .* was approved: refused"):
+            stage({key: packed(b"another"), HELD_OUT: b"{}"})
+
+
+def test_bundle_that_is_nowhere_names_the_places(stage):
+    with pytest.raises(RetailError, match=rf"{TRAINED}, .*{EARLIER.model_key}: gone, or in an archive"):
+        stage({HELD_OUT: b"{}"})

@@ -206,3 +206,13 @@ def test_release_to_go_back_to_is_the_newest_good_one():
 
 def test_without_a_good_release_there_is_none():
     assert newest_good([kept("c", releases.ROLLED_BACK, "2026-01-03")]) is None
+
+
+def test_copies_of_a_bundle_are_those_of_good_releases_newest_first():
+    records = [
+        kept("a", releases.RELEASED, "2026-01-01T00:00:00+00:00"),
+        kept("b", releases.RELEASED, "2026-01-02T00:00:00+00:00"),
+        kept("c", releases.FAILED, "2026-01-03T00:00:00+00:00"),
+    ]
+    assert [one.id for one in releases.copies(records, RELEASE.bundle_digest)] == ["b", "a"]
+    assert releases.copies(records, "another") == []

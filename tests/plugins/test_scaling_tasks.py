@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include import lake
 from include.hours import ZONE
+from include.settings import settings
 from retail_mlops.errors import RetailError
 from retail_mlops.scaling import NodeGroup, Phase, Record, State
 from retail_mlops.tasks import scaling as tasks
@@ -156,6 +157,14 @@ def test_claim_that_came_to_nothing_is_given_back_and_a_record_never(bucket):
 
 
 # --- deploy ---
+GENERAL = NodeGroup(name=settings().nodegroup, minimum=0, desired=2, maximum=10)
+
+
+def node_groups(monkeypatch, *groups):
+    there = SimpleNamespace(has_cluster=lambda: bool(groups), groups=lambda: list(groups))
+    monkeypatch.setattr(tasks, "NodeGroupHook", lambda _connection: there)
+
+
 @pytest.mark.parametrize(
     ("record", "alive", "may"),
     [
@@ -169,9 +178,21 @@ def test_claim_that_came_to_nothing_is_given_back_and_a_record_never(bucket):
 def test_deploy_waits_while_there_is_a_record(bucket, monkeypatch, caplog, record, alive, may):
     if record:
         keep(bucket, **record)
+    node_groups(monkeypatch, GENERAL)
     monkeypatch.setattr(tasks, "get_current_context", lambda: context(Run("deploy/1", alive)))
     assert tasks.may_deploy() is may
     assert ("waiting for scale_up" in caplog.text) is not may
+
+
+def test_deploy_waits_when_the_backstop_left_no_node_and_no_record(bucket, monkeypatch, caplog):
+    node_groups(monkeypatch, GENERAL.stopped())
+    assert not tasks.may_deploy()
+    assert "by the nightly backstop: waiting for scale_up" in caplog.text
+
+
+def test_deploy_goes_on_without_a_cluster_and_says_there_what_is_missing(bucket, monkeypatch):
+    node_groups(monkeypatch)
+    assert tasks.may_deploy()
 
 
 def test_scale_down_waits_for_a_deploy_that_lives_and_not_for_one_that_was_given_up(monkeypatch):

@@ -14,7 +14,7 @@ from kubernetes.client.exceptions import ApiException
 from include.settings import API_NAME, NAMESPACE
 from retail_mlops.errors import RetailError
 from retail_mlops.hooks.cluster import Cluster
-from retail_mlops.releases import ANNOTATION
+from retail_mlops.releases import ANNOTATION, CANARY
 from retail_mlops.scaling import Autoscaler, NodeGroup, State, Workload, bare, size_of
 
 GROUP: Final = "eks.amazonaws.com/nodegroup"
@@ -39,7 +39,9 @@ class Capacity(LoggingMixin):
         return State(
             node_groups=tuple(size_of(group) for group in groups),
             workloads=tuple(
-                Workload(name=one["metadata"]["name"], replicas=one["spec"]["replicas"]) for one in deployments
+                Workload(name=one["metadata"]["name"], replicas=one["spec"]["replicas"])
+                for one in deployments
+                if one["metadata"]["name"] != CANARY  # it goes, and does not come back
             ),
             autoscalers=tuple(
                 Autoscaler(

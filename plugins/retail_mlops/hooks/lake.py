@@ -23,11 +23,11 @@ class LakeHook(S3Hook):
         return sorted(self.list_keys(self.bucket, prefix=prefix) or [])
 
     def content(self, key: str) -> bytes | None:
-        """The object's bytes; None if there is no such object."""
+        """The object's bytes; None if there is no such object, or only one in an archive (infra/lake.yaml)."""
         try:
             return self.conn.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         except ClientError as error:
-            if error.response["Error"]["Code"] == "NoSuchKey":
+            if error.response["Error"]["Code"] in ("NoSuchKey", "InvalidObjectState"):
                 return None
             raise
 
@@ -35,6 +35,10 @@ class LakeHook(S3Hook):
         """A JSON object of the lake; None if it is not there."""
         found = self.content(key)
         return None if found is None else json.loads(found)
+
+    def documents(self, prefix: str) -> list[Any]:
+        """All JSON objects whose keys begin so."""
+        return [self.document(key) for key in self.keys(prefix)]
 
     def put(self, key: str, content: str | bytes, content_type: str = "application/json") -> None:
         body = content.encode() if isinstance(content, str) else content

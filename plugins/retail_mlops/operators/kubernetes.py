@@ -94,7 +94,7 @@ class ClusterJobOperator(_ClusterOperator):
 
     def execute(self, context: Context) -> None:
         if self.manifest is None:
-            skip("there is nothing to run")
+            skip("it is left out")
         timeout = self.manifest["spec"]["activeDeadlineSeconds"] + SLACK
         with self.hook.login() as cluster:
             self._started = cluster.start_job(self.manifest)

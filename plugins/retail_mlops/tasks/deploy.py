@@ -12,7 +12,7 @@ from airflow.sdk import Context, get_current_context
 
 from include import lake
 from include.settings import API_NAME, API_REPOSITORY, settings
-from retail_mlops import releases
+from retail_mlops import releases, requests
 from retail_mlops.dag_defaults import APPROVED_MODEL
 from retail_mlops.errors import RetailError
 from retail_mlops.hooks.cluster import Cluster, ClusterHook
@@ -23,8 +23,6 @@ from retail_mlops.names import release_id
 from retail_mlops.releases import Release
 from retail_mlops.task_log import say, skip
 from retail_mlops.tasks.scaling import capacity_of
-
-DEPLOYMENTS = lake.deployment("").removesuffix(".json")
 
 
 # --- pure ---
@@ -75,6 +73,11 @@ def rollback_target(wanted: str, running: Release | None, records: list[dict[str
     return Release(**found["release"])
 
 
+def key_of(url: str) -> str:
+    """The key in an s3:// URL."""
+    return urlparse(url).path.lstrip("/")
+
+
 def bundle_digest(archive: bytes) -> str:
     """SHA-256 of the manifest.json in a model.tar.gz, which is the digest of the bundle; RetailError if it has none."""
     try:
@@ -86,10 +89,6 @@ def bundle_digest(archive: bytes) -> str:
 
 
 # --- tasks ---
-def _records(hook: LakeHook) -> list[dict[str, Any]]:
-    return [hook.document(key) for key in hook.keys(DEPLOYMENTS)]
-
-
 def _announced(context: Context) -> str | None:
     """The package that the newest triggering event of `approved_model` names, if the run was started by one."""
     events = context["triggering_asset_events"].get(APPROVED_MODEL)
@@ -97,19 +96,24 @@ def _announced(context: Context) -> str | None:
 
 
 def endpoint(params: dict[str, Any] | None = None) -> None:
-    """Makes or removes the public endpoint; it is the same for every release, and may take minutes to appear."""
+    """Makes or removes the public endpoint; it is the same for every release, and may take minutes to appear.
+
+    `keep` makes it for the first release only: somebody may have switched it off since.
+    """
+    wanted = params["public_endpoint"]
     with ClusterHook().login() as cluster:
-        if params["public_endpoint"]:
+        capacity = capacity_of(cluster)
+        if wanted == ON or (wanted == KEEP and (capacity.endpoints() or not cluster.deployment(API_NAME))):
             cluster.apply(releases.endpoint(releases.rendered()))
-        else:
-            capacity_of(cluster).remove_endpoints()
-            say("there is no public endpoint: only the cluster reaches the API")
+            return
+        capacity.remove_endpoints()
+    say("there is no public endpoint: only the cluster reaches the API")
 
 
 def resolve(params: dict[str, Any] | None = None) -> dict[str, Any]:
     """Decides what to release and refuses what may not be; skips the run when just that is running already."""
     context, hook, registry, images = get_current_context(), LakeHook(), RegistryHook(), ImageHook()
-    records = _records(hook)
+    records = hook.documents(lake.DEPLOYMENTS)
     with ClusterHook().login() as cluster:
         live = cluster.deployment(API_NAME)
     running = releases.newest_good(records) if live else None  # a lake may outlive its cluster
@@ -123,7 +127,12 @@ def resolve(params: dict[str, Any] | None = None) -> dict[str, Any]:
     assert_approved(package)
     image = image or images.newest(API_REPOSITORY)
     split_reference(image)
-    images.assert_scanned(image)
+    try:
+        images.assert_scanned(image)
+    except RetailError as found:
+        if not params["rollback_to"]:
+            raise
+        say(f"{found}. It ran before, so a rollback may go there: replace it soon")
     release = release_of(package, image, release_id(package.version, context["ti"]), running)
     if running and running.is_live(live) and release.runs_as(live) and not params["force"]:
         skip(f"version {release.version} in {image} runs already as {running.id}: nothing to do")
@@ -137,17 +146,28 @@ def _release(context: Context) -> Release | None:
 
 
 def stage() -> None:
-    """Copies the bundle and its held-out baskets to the release's own place, if the bundle is the approved one."""
+    """Copies the bundle and its held-out baskets to the release's own place, if the bundle is the approved one.
+
+    What training left goes to an archive after half a year: an earlier release of the bundle has a copy then.
+    """
     release, hook = _release(get_current_context()), LakeHook()
-    archive = hook.content(urlparse(release.source_url).path.lstrip("/"))
-    if archive is None:
-        raise RetailError(f"{release.source_url} of {release.model_package_arn} is gone")
+    earlier = releases.copies(hook.documents(lake.DEPLOYMENTS), release.bundle_digest)
+    archive, key = _first(hook, [key_of(release.source_url), *(one.model_key for one in earlier)])
     if (found := bundle_digest(archive)) != release.bundle_digest:
         raise RetailError(
-            f"{release.source_url} holds bundle {found}, but {release.bundle_digest} was approved: refused"
+            f"{requests.url(key)} holds bundle {found}, but {release.bundle_digest} was approved: refused"
         )
     hook.put(release.model_key, archive, content_type="application/gzip")
-    hook.copy(urlparse(release.held_out_source).path.lstrip("/"), release.held_out_key)
+    baskets, _ = _first(hook, [key_of(release.held_out_source), *(one.held_out_key for one in earlier)])
+    hook.put(release.held_out_key, baskets, content_type="application/jsonl")
+
+
+def _first(hook: LakeHook, keys: list[str]) -> tuple[bytes, str]:
+    """The content of the first object that can be read, and its key; RetailError when none can."""
+    for key in keys:
+        if (content := hook.content(key)) is not None:
+            return content, key
+    raise RetailError(f"{', '.join(map(requests.url, keys))}: gone, or in an archive (`aws s3api restore-object`)")
 
 
 def canary(context: Context, jinja_env: Any = None) -> list[dict[str, Any]]:
@@ -195,6 +215,8 @@ def remove_canary() -> None:
         cluster.delete_deployment(releases.CANARY)
 
 
+KEEP, ON, OFF = "keep", "on", "off"
+"""What `public_endpoint` may say."""
 CHECKS = ("verify_canary", "bake", "verify")
 
 
@@ -221,15 +243,18 @@ def roll_back() -> None:
     """Takes the canary away, and puts the release before back if this one had taken its place; the run fails."""
     context = get_current_context()
     release = _release(context)
-    if release is None:
-        skip("nothing was released: nothing to roll back")
     because = _what_failed(context)
     with ClusterHook().login() as cluster:
         cluster.delete_deployment(releases.CANARY)
-        if release.is_live(cluster.deployment(API_NAME)):
+        if release and release.is_live(cluster.deployment(API_NAME)):
             outcome, now = releases.ROLLED_BACK, f"rolled back to {_put_back(cluster, release)}"
         else:
             outcome, now = releases.FAILED, "the stable pods were not touched"
+        if cluster.deployment(API_NAME) is None:
+            say("no release is there to answer: the public endpoint would only cost")
+            capacity_of(cluster).remove_endpoints()
+    if release is None:
+        skip("nothing was released: nothing to roll back")
     _record(release, outcome, context, f"{because}; {now}")
 
 

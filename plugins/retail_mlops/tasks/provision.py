@@ -21,6 +21,7 @@ from retail_mlops.hooks.ecr import ImageHook
 from retail_mlops.hooks.lake import LakeHook
 from retail_mlops.names import run_digest
 from retail_mlops.task_log import say, skip
+from retail_mlops.tasks.scaling import is_stopped
 
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
@@ -141,7 +142,7 @@ def prepare_smoke() -> dict[str, str]:
     Skipped, with the smoke Job, while there is no image or no node for it.
     """
     hook, ti = LakeHook(ADMIN), get_current_context()["ti"]
-    if hook.document(lake.SCALED_DOWN) is not None:
+    if hook.document(lake.SCALED_DOWN) is not None or is_stopped(ADMIN):
         skip("the environment is scaled down, no node could run the smoke Job: run scale_up")
     try:
         image = ImageHook(ADMIN).newest(API_REPOSITORY)

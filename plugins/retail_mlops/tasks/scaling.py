@@ -109,16 +109,27 @@ def capacity_of(cluster: Any, patience: int = PATIENCE) -> Capacity:
 
 # --- deploy ---
 def may_deploy() -> bool:
-    """Whether the environment is up: no record, or a claim that its run left behind."""
+    """Whether the environment is up: no node group that EventBridge stopped, and no record, or a claim that its run
+    left behind."""
     record, _ = _read()
     if record is None or (record.state is None and not _is_alive(get_current_context(), record.owner)):
-        return True
+        if not is_stopped():
+            return True
+        why = "stopped: its node group is at 0, by the nightly backstop"
+    else:
+        why = f"{record.phase if record.state else 'about to go down'} ({record.owner})"
     when = hours.up().next(dt.datetime.now(dt.UTC))
     say(
-        f"the environment is {record.phase if record.state else 'about to go down'} ({record.owner}): waiting for "
-        f"scale_up, next on {when:%a %Y-%m-%d %H:%M} {hours.ZONE.key}, or trigger it now"
+        f"the environment is {why}: waiting for scale_up, next on {when:%a %Y-%m-%d %H:%M} {hours.ZONE.key} if it is "
+        "not paused, or trigger it now"
     )
     return False
+
+
+def is_stopped(aws_conn_id: str = AIRFLOW) -> bool:
+    """Whether there is a cluster whose node group is at 0."""
+    hook = NodeGroupHook(aws_conn_id)
+    return hook.has_cluster() and scaling.is_stopped(hook.groups())
 
 
 # --- scale_down ---
@@ -184,6 +195,7 @@ def drain() -> None:
     mine = _mine(get_current_context())
     with ClusterHook().login() as cluster:
         capacity = capacity_of(cluster)
+        cluster.delete_deployment(releases.CANARY)  # of a deploy that was killed
         capacity.stop(mine.state.workloads)
         capacity.drain()
 
@@ -255,7 +267,7 @@ def claim() -> None:
 def _after_the_backstop(context: Context) -> Record:
     """Without a record only one thing may be down: our node group, stopped by EventBridge while Airflow slept."""
     groups = NodeGroupHook().groups()
-    if not any(scaling.size_of(group) != group for group in groups):
+    if not scaling.is_stopped(groups):
         skip("nothing is scaled down (no record, no stopped node group): nothing to do")
     say("no record, but the node group is stopped: the nightly backstop did that. It gets its stack's size again")
     with ClusterHook().login() as cluster:

@@ -17,6 +17,7 @@ from retail_mlops.hooks.teardown import TeardownHook
 from retail_mlops.inventory import Inventory, table
 from retail_mlops.operators.approval import Answer
 from retail_mlops.task_log import say
+from retail_mlops.tasks.provision import clean_up_smoke
 
 PATIENCE = 600
 """Seconds that jobs, load balancers and pods may take to end."""
@@ -61,14 +62,18 @@ def question(found: Inventory, keep_data: bool) -> str:
 
 def plan(params: dict[str, Any] | None = None) -> str:
     """Refuses a wrong `confirm` and busy DAGs; else what will go, with its monthly cost."""
-    context = get_current_context()
-    given, ti = context["params"], context["ti"]
+    given = get_current_context()["params"]
     refuse_unless_confirmed(given["confirm"])
-    others = [path.stem for path in (ROOT / "dags").glob("[!_]*.py") if path.stem != ti.dag_id]
-    refuse_while_others_run({dag: ti.get_dr_count(dag_id=dag, states=["queued", "running"]) for dag in others})
+    refuse_while_others_run(_others_under_way())
     text = question(InventoryHook(ADMIN).take(given["keep_data"]), given["keep_data"])
     say(text)
     return text
+
+
+def _others_under_way() -> dict[str, int]:
+    ti = get_current_context()["ti"]
+    others = [path.stem for path in (ROOT / "dags").glob("[!_]*.py") if path.stem != ti.dag_id]
+    return {dag: ti.get_dr_count(dag_id=dag, states=["queued", "running"]) for dag in others}
 
 
 def whether_to_ask() -> str:
@@ -81,6 +86,7 @@ def begin() -> None:
     context = get_current_context()
     if not context["params"]["confirm_twice"]:
         return
+    refuse_while_others_run(_others_under_way())  # the answer may have taken an hour
     answer = Answer(**context["ti"].xcom_pull(task_ids="ask"))
     if not answer.approved:
         raise RetailError(f"{answer.choice} by {answer.by or 'nobody: time is up'}: nothing was deleted")
@@ -151,11 +157,12 @@ def delete_logs() -> list[str]:
 
 
 def delete_retained() -> list[str]:
-    """What the stacks left because of DeletionPolicy Retain, and logs that came late."""
+    """What the stacks left because of DeletionPolicy Retain, logs that came late, buckets of killed smoke tests."""
     keep = frozenset({settings().bucket} if get_current_context()["params"]["keep_data"] else ())
     hook = TeardownHook(ADMIN)
     hook.delete_logs()
     hook.delete_orphaned_balancers()
+    clean_up_smoke()
     went, left = hook.delete_retained(keep)
     for one in left:
         say(f"a person has to look at {one}: its stack left it on purpose")

@@ -12,6 +12,7 @@ from include import lake
 from include.settings import JOBS_REPOSITORY, settings
 from include.train.evidence import Evaluation
 from include.train.gate import Thresholds, judge
+from retail_mlops import releases
 from retail_mlops.dag_defaults import APPROVED_MODEL
 from retail_mlops.errors import RetailError
 from retail_mlops.evidence import markdown
@@ -103,6 +104,8 @@ def plan(params: dict[str, Any] | None = None) -> dict[str, Any]:
         below = lake.GOLD_MANIFESTS if name == "manifest" else "gold/"
         hook.put(channels[name], manifest_file(keys, below=below))
     champion = registry.newest(APPROVED)
+    digest = champion.metadata.get("bundle_digest", "") if champion else ""
+    copies = releases.copies(hook.documents(lake.DEPLOYMENTS), digest)
     say(f"training on {len(weeks)} weeks, {weeks[0]} to {weeks[-1]}; champion: {champion and champion.arn}")
     return asdict(
         Plan(
@@ -111,7 +114,7 @@ def plan(params: dict[str, Any] | None = None) -> dict[str, Any]:
             image=ImageHook().newest(JOBS_REPOSITORY),
             channels=channels,
             champion=champion and champion.arn,
-            champion_url=champion and champion.model_url,
+            champion_url=url(copies[0].model_key) if copies else champion and champion.model_url,
         )
     )
 
