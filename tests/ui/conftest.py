@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def private() -> Iterator[tuple[Path, dict[str, str]]]:
+def private(browser: Browser) -> Iterator[tuple[Path, dict[str, str]]]:  # no world is started without a browser
     with private_world() as made:
         yield made
 
