@@ -5,10 +5,15 @@ import json
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
+from api.body import BATCH_BYTES
+from api.endpoints import MAX_BASKETS
 from tests.api.conftest import Process
 from tests.api.stub_aws import StubAws
 from tests.api.tiny import basket
@@ -17,6 +22,7 @@ pytestmark = pytest.mark.integration
 
 READY_SECONDS = 10  # the target is 3; a loaded test machine gets more
 MEMORY = 200 * 1024 * 1024
+DEPLOYMENT = Path(__file__).parents[2] / "k8s" / "base" / "deployment.yaml"
 
 
 def predict(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
@@ -32,6 +38,35 @@ def test_it_serves_and_stays_small(start: Callable[..., Process]) -> None:
     process.until(lambda: process.get("/ready") == 200, READY_SECONDS)
     assert predict(process.connect()).status == 200
     assert psutil.Process(process.popen.pid).memory_info().rss < MEMORY
+
+
+def test_the_largest_batches_at_once_stay_within_the_pods_memory(start: Callable[..., Process]) -> None:
+    process = start()
+    process.until(lambda: process.get("/ready") == 200, READY_SECONDS)
+    serving = psutil.Process(process.popen.pid)
+    before = serving.memory_info().rss
+    largest = {"baskets": [basket(number, lines=150) for number in range(MAX_BASKETS)]}
+    while len(body := json.dumps(largest, separators=(",", ":")).encode()) > BATCH_BYTES:
+        largest["baskets"].pop()
+    assert len(body) > 0.95 * BATCH_BYTES
+
+    def send(_: int) -> int:
+        connection = process.connect()
+        connection.request("POST", "/predict/batch", body)
+        return connection.getresponse().status
+
+    peak = before
+    with ThreadPoolExecutor(8) as clients:
+        answers = [clients.submit(send, number) for number in range(24)]
+        while not all(answer.done() for answer in answers):
+            peak = max(peak, serving.memory_info().rss)
+            time.sleep(0.005)
+    statuses = {answer.result() for answer in answers}
+    assert 200 in statuses
+    assert statuses <= {200, 503}, "those that find no place are told to come again"
+    pod = yaml.safe_load(DEPLOYMENT.read_text())["spec"]["template"]["spec"]["containers"][0]
+    limit = int(pod["resources"]["limits"]["memory"].removesuffix("Mi")) * 1024 * 1024
+    assert peak - before < limit - MEMORY, "beside a real model, which takes MEMORY at most"
 
 
 def test_an_unapproved_package_ends_the_process_with_the_reason(start: Callable[..., Process], aws: StubAws) -> None:

@@ -42,8 +42,8 @@ def until(condition, seconds, what, pause=0.2):
 
 
 # --- the world ---
-@pytest.fixture(scope="module")
-def bodies(live):
+def bodies_of(live):
+    """The release's held-out baskets, as clients send them."""
     release = record(live, stable(live)["release"])["release"]["id"]
     lines = (
         live.client("s3")
@@ -53,6 +53,11 @@ def bodies(live):
         .read()
     )
     return [json.dumps(json.loads(line)["request"]).encode() for line in lines.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def bodies(live):
+    return bodies_of(live)
 
 
 @pytest.fixture
@@ -184,6 +189,37 @@ def test_public_endpoint_goes_and_comes_back_at_the_same_address(live):
     live.wait_for_endpoint()
 
 
+def status(live, key=None):
+    """What the public endpoint answers to a prediction."""
+    request = urllib.request.Request(f"{live.demo['endpoint']}/predict", bodies_of(live)[0], method="POST")
+    request.add_header("Content-Type", "application/json")
+    if key:
+        request.add_header("X-API-Key", key)
+    try:
+        return urllib.request.urlopen(request, timeout=10).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_key_of_a_secret_is_asked_for_after_a_release_and_changes_without_one(live):
+    first, second = "the-first-key-of-all", "the-second-key-of-all"
+    secret = ["secret", "retail-api-key", "-n", "mlops"]
+    live.kubectl("create", "secret", "generic", *secret[1:], f"--from-literal=API_KEY={first}")
+    try:
+        release = released(live, deploy(live))  # its Jobs use the key
+        assert record(live, release)["checks"]["bake"]["result"] == "passed"
+        assert [status(live), status(live, second), status(live, first)] == [401, 401, 200]
+        live.kubectl("patch", *secret, "-p", json.dumps({"stringData": {"API_KEY": f"{first}\n{second}"}}))
+        until(lambda: status(live, second) == 200, 120, "the second key is accepted, too")
+        live.kubectl("patch", *secret, "-p", json.dumps({"stringData": {"API_KEY": second}}))
+        until(lambda: status(live, first) == 401, 120, "the first key is refused")
+        assert status(live, second) == 200
+    finally:
+        live.kubectl("delete", *secret)
+        released(live, deploy(live, bake_seconds=0))
+    assert status(live) == 200
+
+
 # --- bad canaries ---
 CRASHES = ("api/__main__.py", 'if __name__ == "__main__":', 'raise SystemExit("broken on purpose")\nif __name__ == "":')
 SLOW = ("api/protocol.py", "protocol.loop.call_soon(self._empty)", "protocol.loop.call_later(0.2, self._empty)")
@@ -301,6 +337,21 @@ def test_killed_process_costs_at_most_what_it_had_in_hand(live, traffic):
         time.sleep(8)
     assert lost(seen) <= RATE * (ENDPOINT_LAG + 2.5) / 2, "half the requests, until the Services follow"
     until(lambda: available(live) == 2, 60, "it comes back by itself")
+
+
+def test_aws_that_does_not_answer_is_not_noticed(live, traffic):
+    (aws,) = processes(live, "-m local.aws")
+    with traffic() as seen:
+        os.kill(aws, signal.SIGSTOP)  # S3, STS, the registries: requests hang, as on a broken network
+        try:
+            time.sleep(10)
+            with pytest.raises(TimeoutError):
+                urllib.request.urlopen(live.world.aws_url, timeout=1)
+        finally:
+            os.kill(aws, signal.SIGCONT)
+        time.sleep(3)
+    assert seen["report"].failed == {}
+    assert available(live) == 2
 
 
 def lost(seen):
