@@ -140,6 +140,10 @@ class Airflow:
         return self.call("POST", "/backfills", body)["id"]
 
     # --- tasks ---
+    def states(self, dag: str, run_id: str) -> dict[str, str | None]:
+        """The state of each task of a run."""
+        return {one["task_id"]: one["state"] for one in self.task_instances(dag, run_id)}
+
     def task_instances(self, dag: str, run_id: str) -> list[dict[str, Any]]:
         return self._all(self._run_path(dag, run_id) + "/taskInstances", "task_instances")
 

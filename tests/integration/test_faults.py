@@ -16,19 +16,12 @@ import pytest
 from include import lake
 from include.settings import MODEL_PACKAGE_GROUP, settings
 from local.processes import members
+from tests.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 
 LATER_WEEK = "200614"
 """A shop week that the demo of these tests did not use."""
-
-
-def until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.5)
-    return found
 
 
 def ended(live, dag, run, seconds=240):
@@ -39,14 +32,10 @@ def ended(live, dag, run, seconds=240):
     )
 
 
-def states(live, dag, run):
-    return {task["task_id"]: task["state"] for task in live.airflow.task_instances(dag, run)}
-
-
 def failure(live, dag, run):
     """The log of the task that failed the run."""
     assert ended(live, dag, run) == "failed"
-    failed = [name for name, state in states(live, dag, run).items() if state == "failed"]
+    failed = [name for name, state in live.airflow.states(dag, run).items() if state == "failed"]
     assert failed, "a failed run without a failed task"
     return "\n".join(live.airflow.log(dag, run, name) for name in failed)
 
@@ -86,7 +75,7 @@ def test_replaced_raw_file_is_refused_until_it_is_accepted_on_purpose(live):
         put(live, key, original)
     again = live.airflow.trigger("etl", partition_key=week)
     assert ended(live, "etl", again) == "success"
-    assert states(live, "etl", again)["clean"] == "skipped", "the very same file must write nothing"
+    assert live.airflow.states("etl", again)["clean"] == "skipped", "the very same file must write nothing"
 
 
 def test_file_of_another_week_is_refused_by_row_and_rule_and_publishes_nothing(live):
@@ -116,7 +105,7 @@ def test_failed_gate_registers_nothing_and_says_by_how_much(live):
 def test_rejected_model_is_recorded_and_not_deployed_and_cannot_be(live):
     release = served(live)["release"]
     run = live.airflow.trigger("train", conf={"force": True})
-    until(lambda: states(live, "train", run).get("approve") == "awaiting_input", 240, "the question")
+    until(lambda: live.airflow.states("train", run).get("approve") == "awaiting_input", 240, "the question")
     time.sleep(2.5)
     live.airflow.answer("train", run, "approve", "Reject", {"reason": "a test says no"})
     assert ended(live, "train", run) == "success"
@@ -124,7 +113,7 @@ def test_rejected_model_is_recorded_and_not_deployed_and_cannot_be(live):
     assert newest["ModelApprovalStatus"] == "Rejected"
     described = live.client("sagemaker").describe_model_package(ModelPackageName=newest["ModelPackageArn"])
     assert "a test says no" in described["ApprovalDescription"]
-    assert states(live, "train", run)["announce"] == "skipped"
+    assert live.airflow.states("train", run)["announce"] == "skipped"
     refused = live.airflow.trigger("deploy", conf={"model_package_arn": newest["ModelPackageArn"]})
     assert "only Approved models" in failure(live, "deploy", refused)
     assert served(live)["release"] == release
@@ -135,7 +124,7 @@ def test_unanswered_question_is_a_rejection(live):
     assert ended(live, "train", run, seconds=400) == "success"
     newest = max(packages(live), key=lambda package: package["ModelPackageVersion"])
     assert newest["ModelApprovalStatus"] == "Rejected"
-    assert states(live, "train", run)["announce"] == "skipped"
+    assert live.airflow.states("train", run)["announce"] == "skipped"
 
 
 def test_job_killed_half_way_fails_its_run_and_leaves_gold_as_it_was(live):

@@ -11,6 +11,7 @@ import pytest
 from include.settings import JOBS_REPOSITORY, settings
 from local.processes import members
 from retail_mlops.names import run_digest
+from tests.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 
@@ -18,14 +19,6 @@ WITHIN = 30
 """Seconds in which the job must have ended."""
 KINDS = {"etl": ("clean", "Processing"), "train": ("fit", "Training")}
 """DAG → its first task with a job, and the kind of that job."""
-
-
-def until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.05)
-    return found
 
 
 def jobs(live, dag, run):

@@ -13,7 +13,7 @@ def provision(live, **conf):
     """The run's states by task; asserts nothing about them."""
     run = live.airflow.trigger("provision", conf=conf)
     state = live.airflow.wait("provision", run, timeout=300)["state"]
-    return run, state, {task["task_id"]: task["state"] for task in live.airflow.task_instances("provision", run)}
+    return run, state, live.airflow.states("provision", run)
 
 
 def log(live, run, task):

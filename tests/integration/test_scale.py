@@ -11,6 +11,7 @@ import pytest
 
 from include import lake
 from include.settings import CLUSTER_NAME, METRIC_NAMESPACE, settings
+from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -82,21 +83,9 @@ def cost_files(live):
 
 
 # --- runs ---
-def until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.5)
-    return found
-
-
-def states(live, dag, run):
-    return {task["task_id"]: task["state"] for task in live.airflow.task_instances(dag, run)}
-
-
 def ended(live, dag, run, seconds=240):
     state = live.airflow.wait(dag, run, seconds)["state"]
-    return state, states(live, dag, run)
+    return state, live.airflow.states(dag, run)
 
 
 def succeed(live, dag, **conf):
@@ -219,9 +208,10 @@ def test_second_scale_down_proves_it_again_and_keeps_the_record(schedule):
 
 def test_deploy_waits_while_the_environment_is_down_and_goes_on_when_it_is_up(schedule, before):
     waiting = schedule.airflow.trigger("deploy", {"force": True})
-    until(lambda: states(schedule, "deploy", waiting).get("wait_until_up") == "up_for_reschedule", 60, "deploy waits")
+    held = "up_for_reschedule"
+    until(lambda: schedule.airflow.states("deploy", waiting).get("wait_until_up") == held, 60, "deploy waits")
     assert "waiting for scale_up" in schedule.airflow.log("deploy", waiting, "wait_until_up")
-    assert states(schedule, "deploy", waiting)["resolve"] is None
+    assert schedule.airflow.states("deploy", waiting)["resolve"] is None
 
     succeed(schedule, "scale_up")
     assert record(schedule) is None
@@ -237,7 +227,7 @@ def test_deploy_waits_while_the_environment_is_down_and_goes_on_when_it_is_up(sc
 @pytest.mark.faults
 def test_scale_down_waits_for_a_deploy_and_a_busy_node_group_and_scale_up_for_scale_down(schedule, before):
     deploying = schedule.airflow.trigger("deploy", {"force": True})
-    until(lambda: states(schedule, "deploy", deploying).get("wait_until_up") == "success", 60, "deploy begins")
+    until(lambda: schedule.airflow.states("deploy", deploying).get("wait_until_up") == "success", 60, "deploy begins")
     down = schedule.airflow.trigger("scale_down")
     until(lambda: record(schedule), 60, "scale_down has its turn")
     up = schedule.airflow.trigger("scale_up")

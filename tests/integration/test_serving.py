@@ -25,20 +25,13 @@ from local import config, images
 from local.aws.credentials import session
 from local.kube.proxy import ENDPOINT_LAG
 from local.processes import members
+from tests.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 RATE = 200
 LONGEST = 300
 LABEL = "app.kubernetes.io/name=retail-api"
-
-
-def until(condition, seconds, what, pause=0.2):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(pause)
-    return found
 
 
 # --- the world ---
@@ -112,10 +105,6 @@ def record_of(live, run):
     return found
 
 
-def states(live, run):
-    return {task["task_id"]: task["state"] for task in live.airflow.task_instances("deploy", run)}
-
-
 def deploy(live, **conf):
     """Starts a release of the demo's model and image, or of what `conf` says."""
     image = f"{settings().repository(API_REPOSITORY)}@{live.demo['image'].partition('@')[2]}"
@@ -123,7 +112,7 @@ def deploy(live, **conf):
 
 
 def ended(live, run, seconds=LONGEST - 20):
-    return live.airflow.wait("deploy", run, seconds)["state"], states(live, run)
+    return live.airflow.wait("deploy", run, seconds)["state"], live.airflow.states("deploy", run)
 
 
 def released(live, run):
@@ -168,7 +157,7 @@ def test_no_request_fails_while_a_release_is_rolled_out_and_rolled_back_and_forw
     assert before == {second: first, third: second, fourth: third}
     images_of = [record(live, release)["release"]["image"] for release in (first, second, third, fourth)]
     assert (images_of[2:], images_of[1]) == (images_of[:2], other)
-    assert states(live, back)["bake"] == "skipped"
+    assert live.airflow.states("deploy", back)["bake"] == "skipped"
     bake = record(live, second)["checks"]["bake"]
     assert bake["result"] == "passed"
     assert bake["canary"]["requests"] > 120 * 1.5, "it got users' requests, too"
@@ -263,9 +252,8 @@ def test_bad_canary_is_gone_before_users_notice(live, traffic, changed_image, un
 
 def after(live, run, task):
     """Returns as soon as a task of the run has succeeded."""
-    state = until(
-        lambda: (now := states(live, run)[task]) in ("success", "failed", "skipped") and now, 120, task, pause=0.1
-    )
+    over = ("success", "failed", "skipped")
+    state = until(lambda: (now := live.airflow.states("deploy", run)[task]) in over and now, 120, task, longest=0.1)
     assert state == "success", f"{task} is {state}"
 
 
@@ -299,7 +287,7 @@ def test_canary_whose_bundle_was_tampered_with_refuses_it(live, traffic, untouch
     with traffic() as seen:
         run = deploy(live)
         after(live, run, "stage")
-        release = until(lambda: newest_staged(live, before), 10, "the release's copy", pause=0.05)
+        release = until(lambda: newest_staged(live, before), 10, "the release's copy", longest=0.05)
         live.client("s3").put_object(
             Bucket=settings().bucket, Key=lake.release_model(release), Body=good[:-100] + bytes(100)
         )
@@ -385,7 +373,7 @@ def test_deploy_that_was_killed_half_way_is_finished_by_the_next(live, traffic):
     with traffic() as seen:
         run = deploy(live, bake_seconds=120)
         after(live, run, "join")
-        until(lambda: states(live, run)["bake"] == "running", 30, "it bakes")
+        until(lambda: live.airflow.states("deploy", run)["bake"] == "running", 30, "it bakes")
         live.airflow.call("PATCH", f"/dags/deploy/dagRuns/{run}", {"state": "failed"})
         assert canaries(live), "the run had no time to tidy up"
         second = deploy(live)
@@ -420,10 +408,10 @@ def test_load_brings_more_pods_and_a_rollout_meanwhile_loses_nothing(live, bodie
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(push)
         try:
-            until(lambda: replicas(live) > 2, 120, "more than two pods", pause=1)
+            until(lambda: replicas(live) > 2, 120, "more than two pods", longest=1)
             released(live, deploy(live, bake_seconds=0))
             assert replicas(live) > 2, "a release does not undo the autoscaler"
         finally:
             stop.set()
         assert going.result() == {}
-    until(lambda: replicas(live) == 2, 300, "two pods again", pause=2)
+    until(lambda: replicas(live) == 2, 300, "two pods again", longest=2)

@@ -11,6 +11,7 @@ import pytest
 from include.settings import CLUSTER_NAME, settings
 from local.demo import ANSWER_AFTER
 from local.processes import members
+from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -20,23 +21,11 @@ TAGS = [{"Key": "Project", "Value": "RetailMLOps"}, {"Key": "Environment", "Valu
 ENDED = ("success", "failed")
 
 
-def until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.5)
-    return found
-
-
-def states(live, run):
-    return {task["task_id"]: task["state"] for task in live.airflow.task_instances("teardown", run)}
-
-
 def ended(live, run, seconds=240):
     state = until(
         lambda: (state := live.airflow.run("teardown", run)["state"]) in ENDED and state, seconds, "teardown ends"
     )
-    failed = [name for name, task in states(live, run).items() if task == "failed"]
+    failed = [name for name, task in live.airflow.states("teardown", run).items() if task == "failed"]
     return state, "\n".join(live.airflow.log("teardown", run, name) for name in failed)
 
 
@@ -66,7 +55,7 @@ def test_wrong_name_is_refused_and_nothing_is_touched(live):
     state, log = ended(live, run)
     assert state == "failed"
     assert "nothing was touched" in log
-    assert states(live, run)["inventory"] == "upstream_failed"
+    assert live.airflow.states("teardown", run)["inventory"] == "upstream_failed"
     assert stacks(live) == before
 
 
@@ -87,8 +76,8 @@ def test_run_of_another_dag_is_named_and_nothing_is_touched(live):
 def test_second_question_shows_the_cost_and_its_rejection_deletes_nothing(live):
     before = stacks(live)
     run = live.airflow.trigger("teardown", {"confirm": settings().environment})
-    until(lambda: states(live, run).get("plan") in ENDED, 120, "the plan")
-    assert states(live, run)["plan"] == "success", live.airflow.log("teardown", run, "plan")
+    until(lambda: live.airflow.states("teardown", run).get("plan") in ENDED, 120, "the plan")
+    assert live.airflow.states("teardown", run)["plan"] == "success", live.airflow.log("teardown", run, "plan")
     question = until(lambda: live.airflow.questions("teardown", run), 60, "the second question")[0]
     assert "USD" in question["body"]
     assert f"cluster/{CLUSTER_NAME}" in question["body"]
@@ -142,7 +131,11 @@ def planted(live):
 def test_killed_half_way_and_run_again_it_names_each_planted_leftover_and_nothing_else(live, planted):
     assert control_plane(live)
     killed = live.airflow.trigger("teardown", CONFIRMED)
-    until(lambda: states(live, killed)["cluster"] in ("running", "deferred"), 180, "the cluster's deletion")
+    until(
+        lambda: live.airflow.states("teardown", killed)["cluster"] in ("running", "deferred"),
+        180,
+        "the cluster's deletion",
+    )
     stop(live, "teardown", killed)
 
     state, log = ended(live, live.airflow.trigger("teardown", CONFIRMED))

@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 
 from local import config, processes, supervisor
 from local.airflow.api import Airflow, AirflowError
+from tests.waiting import until
 
 PYTHON = config.ROOT / ".venv/local-aws/bin/python"
 SERVICES = ["embedded-aws", "postgres", "api-server", "scheduler", "dag-processor", "triggerer"]
@@ -62,13 +63,6 @@ class Commands:
 
     def ready(self) -> bool:
         return all(service["state"] == "running" for service in self.status().values())
-
-
-def until(condition: Callable[[], object], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not come true in time"
-        time.sleep(0.1)
 
 
 def new_state() -> Path:

@@ -12,13 +12,7 @@ import pytest
 
 from local import config, processes, supervisor
 from local.supervisor import Service
-
-
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not come true in time"
-        time.sleep(0.02)
+from tests.waiting import until
 
 
 @pytest.fixture

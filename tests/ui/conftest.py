@@ -131,7 +131,7 @@ def wait_for_question(airflow: Airflow, dag: str, run_id: str, task: str) -> Non
         return seen[task] == "awaiting_input" or "failed" in seen.values()
 
     until = time.monotonic() + 420
-    while not answered(states := {one["task_id"]: one["state"] for one in airflow.task_instances(dag, run_id)}):
+    while not answered(states := airflow.states(dag, run_id)):
         assert time.monotonic() < until, states
         time.sleep(1)
     assert states[task] == "awaiting_input", states

@@ -5,10 +5,9 @@ import signal
 import ssl
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ import pytest
 
 from local import config, processes
 from local.kube.controlplane import COMPONENTS, ControlPlane, ControlPlaneError
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -58,13 +58,6 @@ def running(plane: ControlPlane) -> ControlPlane:
 
 def pids(plane: ControlPlane) -> dict[str, int]:
     return {name: process.pid for name in COMPONENTS if (process := plane._process(name))}
-
-
-def until(condition: Callable[[], object], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not come true in time"
-        time.sleep(0.05)
 
 
 def assert_no_port_is_taken(world: config.World) -> None:
