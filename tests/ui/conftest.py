@@ -29,6 +29,8 @@ STORY = ("test_provision", "test_airflow", "test_api_pages", "test_cost_schedule
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: STORY.index(item.path.stem))
+    for item in items:
+        item.add_marker(pytest.mark.timeout(900))  # the first one that needs it waits for a whole demo
 
 
 @pytest.fixture(scope="session")
