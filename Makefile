@@ -39,7 +39,7 @@ lock: .venv/bootstrap/lock.sha256 ## resolve requirements/*.in into hashed requi
 	    --no-emit-index-url --no-header -o $$name.txt $$name.in; done
 
 # --- the embedded world ------------------------------------------------------------------------
-.PHONY: demo up down status ingest image token kubeconfig aws-env clean
+.PHONY: demo up down status preflight ingest image token kubeconfig aws-env clean
 demo: install ## the whole life cycle on this machine; DATA=dir for real weeks, APPROVE=wait to approve yourself
 	@DATA="$(DATA)" APPROVE="$(APPROVE)" $(PY) -m local.demo
 up: install ## start the embedded AWS, PostgreSQL and Airflow
@@ -48,6 +48,8 @@ down: ## stop everything of this checkout; the state stays in .local/
 	@if [ -x $(PY) ]; then $(RUN) down; fi
 status: ## what runs, on which ports
 	@$(RUN) status
+preflight: .venv/local-aws/lock.sha256 ## whether an AWS account is ready, before anything is made in it: your own login, the settings of .env
+	@$(PY) -m local.preflight
 ingest: ## land weekly files and start their etl runs: make ingest FILES="a.csv.gz b.csv.gz"
 	@$(RUN) ingest $(FILES)
 image: ## build the code images retail-api and retail-jobs and push them by digest
