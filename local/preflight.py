@@ -278,11 +278,11 @@ def look(ask: Ask, checks: Iterable[Callable[[Ask], Iterator[Finding]]] = CHECKS
         try:
             for finding in check(ask):
                 yield name, finding
-        except (ClientError, BotoCoreError, KeyError) as error:
-            yield (
-                name,
-                Finding("unknown", str(error) if not isinstance(error, KeyError) else f"AWS did not answer {error}"),
-            )
+        except KeyError as error:
+            yield name, Finding("unknown", f"AWS's answer lacks {error}")
+        except (ClientError, BotoCoreError) as error:
+            # nobody who cannot even say who they are will provision
+            yield name, Finding("missing" if check is identity else "unknown", str(error))
 
 
 COLOURS: Final = {"ok": "green", "note": "yellow", "missing": "red", "unknown": "magenta"}

@@ -179,6 +179,11 @@ def test_what_may_not_be_asked_is_unknown_with_the_reason_and_the_rest_goes_on()
     assert len(findings) > 1
 
 
+def test_login_that_has_expired_is_missing() -> None:
+    (finding,) = found(preflight.identity, ("sts", "get_caller_identity", "ExpiredToken"))
+    assert (finding.state, "ExpiredToken" in finding.what) == ("missing", True)
+
+
 @pytest.mark.parametrize(("missing", "code"), [([], 0), ([Finding("missing", "x")], 1), ([Finding("note", "x")], 0)])
 def test_only_what_is_missing_fails(monkeypatch: pytest.MonkeyPatch, missing: list[Finding], code: int) -> None:
     monkeypatch.setattr(preflight, "look", lambda _ask: [("check", one) for one in missing])
