@@ -5,6 +5,7 @@ not count at all. A basket's label is the mean class of its counting lines, cut 
 """
 
 import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,16 +99,24 @@ class ProductTable:
         return np.fromiter((position.get(code, unseen) for code in codes), np.int64, len(codes))
 
     def to_bytes(self) -> bytes:
-        """The npz file; equal tables give equal bytes (members carry no clock)."""
+        """The npz file; equal tables give equal bytes, whatever Python and zlib write them.
+
+        numpy's own writer asks for zip64, whose headers are others since Python 3.11.4, and zlib's builds compress
+        differently; the bundle's archive is compressed anyway.
+        """
+        arrays = {
+            "codes": np.array(self.codes, dtype=np.str_),
+            "beliefs": self.beliefs.astype(np.float64),
+            "baskets": self.baskets.astype(np.int64),
+            "unseen": self.unseen.astype(np.float64),
+            "cuts": np.array(self.cuts, dtype=np.float64),
+        }
         file = io.BytesIO()
-        np.savez_compressed(
-            file,
-            codes=np.array(self.codes, dtype=np.str_),
-            beliefs=self.beliefs.astype(np.float64),
-            baskets=self.baskets.astype(np.int64),
-            unseen=self.unseen.astype(np.float64),
-            cuts=np.array(self.cuts, dtype=np.float64),
-        )
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for name, array in arrays.items():
+                member = io.BytesIO()
+                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())  # of 1980, without a clock
         return file.getvalue()
 
     @classmethod

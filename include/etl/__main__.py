@@ -16,7 +16,7 @@ from pathlib import Path
 from include import lake
 from include.etl import clean, split
 from include.etl.errors import EtlError
-from include.job import base_folder, fail
+from include.job import base_folder, end_on_sigterm, fail
 
 JOBS = {"clean": clean.run, "split": split.run}
 
@@ -44,4 +44,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_on_sigterm()
     sys.exit(main())

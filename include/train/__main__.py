@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from include.baskets.errors import BundleError
-from include.job import base_folder, fail
+from include.job import base_folder, end_on_sigterm, fail
 from include.train.errors import TrainingError
 
 
@@ -40,4 +40,5 @@ def _job(name: str) -> Callable[[Path], object]:
 
 
 if __name__ == "__main__":
+    end_on_sigterm()
     sys.exit(main())
