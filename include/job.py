@@ -21,7 +21,7 @@ def fail(base: Path, reason: str) -> int:
 
 
 def end_on_sigterm() -> None:
-    """As process 1 of a container: end at SIGTERM, which the kernel does not deliver to a process 1 that waits for none.
+    """As process 1 of a container: end at SIGTERM, which the kernel keeps from a process 1 that does not ask for it.
 
     A thread waits for it, so that a job deep in compiled code ends at once. Elsewhere the default does all of this.
     """
