@@ -43,6 +43,7 @@ def install(runtime: str, wanted: str | None) -> None:
     python = home / "bin" / "python"
     sync = ["uv", "pip", "sync", "--quiet", "--no-cache", "--require-hashes", "--python", python, lock]
     subprocess.run(sync, check=True)
+    (home / ".lock").unlink(missing_ok=True)  # uv's, writable by everybody
     (home / "lock.sha256").write_text(found + "\n")
 
 

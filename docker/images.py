@@ -1,4 +1,4 @@
-"""Builds the Docker images: `python docker/images.py [TARGET …] [--tag TAG]`, with Docker and nothing else of the project.
+"""Builds the Docker images: `python docker/images.py [TARGET …] [--tag TAG]`, with Docker and no environment of ours.
 
 Each is `retail-TARGET:TAG` and says in its labels what it was made of: version, revision, base image, and the SHA-256
 of its runtime's lock file, which the build compares with the file. $BASE is another base image, $BASE_DIGEST what the
