@@ -64,9 +64,9 @@ clean: ## stop and remove the state; environments stay (rm -rf .venv removes the
 	@if [ -x $(PY) ]; then $(RUN) clean; fi
 
 # --- tests and checks --------------------------------------------------------------------------
-DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui
+DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults test-ui check lint manifests costs bench bench-peers
+.PHONY: test test-unit test-faults test-ui test-docker docker-images check lint manifests costs bench bench-peers
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "integration and not faults"
@@ -77,6 +77,10 @@ test-faults: kube ## the fault tables, against a running embedded world of their
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m faults
 test-ui: kube .venv/ui/lock.sha256 ## the life of an environment, clicked in a real browser, in a world of its own
 	@.venv/ui/bin/pytest tests/ui
+docker-images: ## build the Docker images api, jobs, airflow and local; needs Docker
+	@$(PYTHON) docker/images.py
+test-docker: install ## build the images api and jobs, and hold them against the embedded runtime; needs Docker
+	@.venv/dev/bin/pytest tests/docker -m docker
 check: install .venv/iac/lock.sha256 ## lint, format, types, import rules, manifests, templates
 	@.venv/dev/bin/ruff check .
 	@.venv/dev/bin/ruff format --check .
