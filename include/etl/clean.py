@@ -53,7 +53,7 @@ def run(base: Path, week: str) -> dict[str, Any]:
     """Write silver; the quality report. EtlError, and no output, when the week cannot be used."""
     path = read.raw_file(base / "processing" / "input" / "raw")
     output = base / "processing" / "output" / "silver"
-    with files.all_or_nothing(output, base / "processing", last="_quality.json") as folder:
+    with files.all_or_nothing(output, last="_quality.json") as folder:
         variant = read.header_variant(path)
         rejected, runs = Rejected(), Runs(folder / "runs")
         count = _sort_out(path, week, runs, rejected)

@@ -84,15 +84,15 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def all_or_nothing(output: Path, scratch: Path, last: str) -> Iterator[Path]:
+def all_or_nothing(output: Path, last: str) -> Iterator[Path]:
     """A folder to write to; what is in it replaces the content of `output` when the block ends well, `last` last.
 
-    scratch: where temporary folders may be made, on the file system of `output`.
+    The folder is one below `output`, which may be a mount of its own: files cannot be moved from one to another.
     """
     output.mkdir(parents=True, exist_ok=True)
     for path in sorted(output.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    with TemporaryDirectory(dir=scratch, prefix="unfinished-") as name:
+    with TemporaryDirectory(dir=output, prefix="unfinished-") as name:
         folder = Path(name)
         yield folder
         written = (path for path in folder.rglob("*") if path.is_file())

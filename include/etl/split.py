@@ -28,7 +28,7 @@ def run(base: Path, week: str) -> dict[str, Any]:
     source = base / "processing" / "input" / "silver"
     quality, silver = _silver(source, week)
     output = base / "processing" / "output" / "gold"
-    with files.all_or_nothing(output, base / "processing", last="_manifest") as folder:
+    with files.all_or_nothing(output, last="_manifest") as folder:
         parts = {split: files.Part(_target(folder, lake.gold(split, week)), GOLD) for split in lake.SPLITS}
         counts: dict[str, Counter[str]] = {split: Counter() for split in lake.SPLITS}
         products = pl.DataFrame(schema=dict.fromkeys(PRODUCTS.names, pl.String))

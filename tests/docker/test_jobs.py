@@ -46,12 +46,16 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def job(run: Callable[..., Container], jobs_image: str) -> Callable[..., Container]:
-    """Runs a request's container: its entry point and arguments, its variables, /opt/ml from a folder."""
+    """Runs a request's container: its entry point and arguments, its variables, paths of /opt/ml from a folder."""
 
-    def begin(base: Path, specification: dict, *more: str) -> Container:
+    def begin(base: Path, specification: dict, *paths: str) -> Container:
+        for path in paths:
+            (base / path).mkdir(parents=True, exist_ok=True)
+        hand_over(base)
+        mounts = [word for path in paths or ("",) for word in ("--volume", f"{base / path}:/opt/ml/{path}".rstrip("/"))]
         variables = [word for key, value in requests.environment().items() for word in ("--env", f"{key}={value}")]
         program, *words = specification["ContainerEntrypoint"]
-        options = (*LIMITS, "--entrypoint", program, "--volume", f"{hand_over(base)}:/opt/ml", *variables, *more)
+        options = (*LIMITS, "--entrypoint", program, *mounts, *variables)
         return run(jobs_image, *words, *specification["ContainerArguments"], options=("--network", "none", *options))
 
     return begin
@@ -83,12 +87,19 @@ def test_a_week_has_the_same_silver_and_gold(job: Callable[..., Container], plac
     clean = processing("include.etl", "clean", "--shop-week", WEEK)
     split = processing("include.etl", "split", "--shop-week", WEEK)
 
+    # Each input and output is a mount of its own, and so is where a job may say why it failed.
+    inside = [
+        ("processing/input/raw", "processing/output/silver"),
+        ("processing/input/silver", "processing/output/gold"),
+    ]
+    mounted = [(*paths, "output") for paths in inside]
+
     for base in bases:
         for step in (clean, split):
             if base.name == "direct":
                 directly(base, step)
             else:
-                container = job(base, step)
+                container = job(base, step, *mounted[step is split])
                 assert container.wait(120) == 0, container.log
             silver = base / "processing/output/silver"
             if step is clean:
