@@ -10,7 +10,7 @@ WORKDIR /app
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
 COPY requirements/bootstrap.txt requirements/
 RUN python -m pip install --quiet --no-cache-dir --require-hashes -r requirements/bootstrap.txt \
- && mkdir /empty
+ && mkdir -m 775 /empty
 COPY docker/environment.py docker/
 
 FROM build AS environment-api

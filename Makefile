@@ -66,7 +66,7 @@ clean: ## stop and remove the state; environments stay (rm -rf .venv removes the
 # --- tests and checks --------------------------------------------------------------------------
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults test-ui test-docker docker-images check lint manifests costs bench bench-peers
+.PHONY: test test-unit test-faults test-ui test-docker test-compose docker-images check lint manifests costs bench bench-peers
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "integration and not faults"
@@ -81,6 +81,8 @@ docker-images: ## build the Docker images api, jobs, airflow and local; needs Do
 	@$(PYTHON) docker/images.py
 test-docker: install ## build the images api and jobs, and hold them against the embedded runtime; needs Docker
 	@.venv/dev/bin/pytest tests/docker -m docker
+test-compose: install ## docker-compose.yaml: up, the demo, each process killed, down; KUBE_ASSETS=folder, or it builds Kubernetes
+	@.venv/dev/bin/pytest tests/docker -m compose -s
 check: install .venv/iac/lock.sha256 ## lint, format, types, import rules, manifests, templates
 	@.venv/dev/bin/ruff check .
 	@.venv/dev/bin/ruff format --check .

@@ -14,7 +14,7 @@ from tests.docker import engine
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "tests/docker" in item.path.as_posix():
+        if "tests/docker" in item.path.as_posix() and not item.get_closest_marker("compose"):
             item.add_marker(pytest.mark.docker)
 
 

@@ -1,0 +1,129 @@
+"""docker-compose.yaml, as a user runs it: up, the demo, every process killed, down. `make test-compose`, some minutes.
+
+Each test goes on where the one before it stopped.
+"""
+
+import json
+import os
+import subprocess
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from local.config import CLUSTER_PORTS, any_free_port
+from tests.docker.engine import ROOT, docker
+
+STAYING = ("gateway", "postgres", "local", "api-server", "dag-processor", "triggerer", "scheduler")
+PROJECT = f"retail-test-{uuid.uuid4().hex[:8]}"
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(1800)]
+
+
+class World:
+    def __init__(self) -> None:
+        ports = ("LOCAL_AIRFLOW_PORT", "LOCAL_AWS_PORT", "LOCAL_ENDPOINT_PORT")
+        self.ports = {name: str(any_free_port()) for name in ports}
+        kube = min(any_free_port(), 65535 - CLUSTER_PORTS)
+        self.env = os.environ | self.ports | {"LOCAL_KUBE_PORT": str(kube), "COMPOSE_PROJECT_NAME": PROJECT}
+
+    def compose(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            ["docker", "compose", *words], cwd=ROOT, env=self.env, capture_output=True, text=True, check=False
+        )
+        assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done
+
+    def container(self, service: str) -> str:
+        return self.compose("ps", "-q", service).stdout.strip()
+
+    def inspect(self, service: str) -> dict:
+        return json.loads(docker("inspect", self.container(service)).stdout)[0]
+
+    def healthy(self, service: str) -> bool:
+        state = self.inspect(service)["State"]
+        return state["Running"] and state["Health"]["Status"] == "healthy"
+
+    def until(self, what: Callable[[], bool], seconds: float, told: str) -> float:
+        """How long it took."""
+        began = time.monotonic()
+        while not what():
+            assert time.monotonic() - began < seconds, f"{told}: not within {seconds} s"
+            time.sleep(0.5)
+        return time.monotonic() - began
+
+    def until_healthy(self, seconds: float = 240) -> float:
+        return sum(self.until(lambda name=name: self.healthy(name), seconds, f"{name} is healthy") for name in STAYING)
+
+    def serves(self) -> bool:
+        """Whether the public endpoint answers, from outside."""
+        url = f"http://127.0.0.1:{self.ports['LOCAL_ENDPOINT_PORT']}/ready"
+        try:
+            return urllib.request.urlopen(url, timeout=5).status == 200
+        except OSError:
+            return False
+
+    def left(self) -> list[str]:
+        kinds = {"container": ("ps", "--all"), "volume": ("volume", "ls"), "network": ("network", "ls")}
+        label = f"label=com.docker.compose.project={PROJECT}"
+        return [
+            f"{kind} {name}"
+            for kind, words in kinds.items()
+            for name in docker(*words, "--quiet", "--filter", label).stdout.split()
+        ]
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.compose("--profile", "demo", "down", "--volumes", "--remove-orphans", check=False)
+
+
+def test_it_comes_up(world: World) -> None:
+    began = time.monotonic()
+    world.compose("up", "--detach")
+    world.until_healthy()
+    print(f"up after {time.monotonic() - began:.0f} s")
+    for name in STAYING:
+        host = world.inspect(name)["HostConfig"]
+        assert host["ReadonlyRootfs"], name
+        assert host["CapDrop"] == ["ALL"], name
+        assert host["Memory"], name
+        user = docker("exec", world.container(name), "id", "-u").stdout.strip()
+        assert user != "0", name
+
+
+def test_the_demo_is_green(world: World) -> None:
+    began = time.monotonic()
+    told = world.compose("run", "--rm", "demo").stdout
+    print(told)
+    print(f"demo after {time.monotonic() - began:.0f} s")
+    assert world.serves()
+
+
+@pytest.mark.parametrize("service", STAYING)
+def test_it_survives_kill_9_of(service: str, world: World) -> None:
+    before = world.inspect(service)
+    docker("exec", before["Id"], "sh", "-c", "kill -9 -1", check=False)
+
+    restarted = lambda: world.inspect(service)["State"]["StartedAt"] != before["State"]["StartedAt"]  # noqa: E731
+    world.until(restarted, 30, f"{service} starts again")
+    time.sleep(20 if service == "gateway" else 1)  # whoever was cut off notices at its next health check
+    world.until_healthy()
+    took = world.until(world.serves, 120, "the endpoint answers")
+    print(f"{service}: the endpoint answers {took:.0f} s after all were healthy")
+
+
+def test_the_demo_is_green_again(world: World) -> None:
+    told = world.compose("run", "--rm", "demo").stdout
+    assert "0 new" in told
+    assert "0 weeks built, 12 were there" in told
+
+
+def test_down_leaves_nothing(world: World) -> None:
+    assert world.left()
+    world.compose("--profile", "demo", "down", "--volumes")
+
+    assert world.left() == []
