@@ -19,10 +19,20 @@ HEARTBEATS = {
     "triggerer": ("triggerer", "latest_triggerer_heartbeat"),
 }
 
+ASKED = Path("/tmp/cut-off")  # noqa: S108 - a tmpfs, which is new at every start
+
 
 def cut_off() -> bool:
     """Whether only the loopback interface is left."""
     return os.listdir("/sys/class/net") == ["lo"]  # noqa: PTH208 - pathlib costs a tenth of a second
+
+
+def end() -> None:
+    """Ask process 1 to end; at the next check, end all: Airflow cannot leave in order without its database."""
+    if ASKED.exists():
+        os.kill(-1, signal.SIGKILL)
+    ASKED.touch()
+    os.kill(1, signal.SIGTERM)
 
 
 def started() -> float:
@@ -55,7 +65,7 @@ def healthy(role: str) -> bool:
 def main() -> int:
     role = os.environ["CONTAINER_ROLE"]
     if role != "gateway" and cut_off():
-        os.kill(1, signal.SIGTERM)
+        end()
         return 1
     try:
         return 0 if healthy(role) else 1
