@@ -48,7 +48,8 @@ RUN chmod 755 docker/train.py && python docker/environment.py
 # hadolint ignore=DL3006
 FROM ${BASE} AS runtime
 RUN printf 'retail:x:10001:\n' >> /etc/group \
- && printf 'retail:x:10001:10001::/tmp:/usr/sbin/nologin\n' >> /etc/passwd
+ && printf 'retail:x:10001:10001::/tmp:/usr/sbin/nologin\n' >> /etc/passwd \
+ && touch -d @315532800 /etc/group /etc/passwd /etc
 ENV HOME=/tmp LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/app
 WORKDIR /app
 STOPSIGNAL SIGTERM
