@@ -10,7 +10,8 @@ WORKDIR /app
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
 COPY requirements/bootstrap.txt requirements/
 RUN python -m pip install --quiet --no-cache-dir --require-hashes -r requirements/bootstrap.txt \
- && mkdir -m 775 /empty
+ && mkdir -p /empty/airflow /empty/local \
+ && mkdir -m 775 /empty/airflow/state /empty/airflow/secrets /empty/local/state /empty/local/kube
 COPY docker/environment.py docker/
 
 FROM build AS environment-api
@@ -50,7 +51,7 @@ FROM ${BASE} AS runtime
 RUN printf 'retail:x:10001:\n' >> /etc/group \
  && printf 'retail:x:10001:10001::/tmp:/usr/sbin/nologin\n' >> /etc/passwd \
  && touch -d @315532800 /etc/group /etc/passwd /etc
-ENV HOME=/tmp LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/app
+ENV HOME=/tmp USER=retail LOGNAME=retail LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/app
 WORKDIR /app
 STOPSIGNAL SIGTERM
 
@@ -81,8 +82,8 @@ LABEL org.opencontainers.image.title="retail-jobs" \
 # --- airflow: the four processes and the commands of docker-compose.yaml --------------------------
 FROM runtime AS airflow
 COPY --from=environment-airflow /app/.venv/airflow /app/.venv/airflow
-COPY --from=build --chown=10001:10001 /empty /state
-COPY --from=build --chown=10001:10001 /empty /secrets
+# Where volumes are mounted: for the user, and for another one of the same group (docker-compose.aws.yaml).
+COPY --from=build --chown=10001:10001 /empty/airflow/ /
 COPY --from=sources /app/dags /app/dags
 COPY --from=sources /app/include /app/include
 COPY --from=sources /app/infra /app/infra
@@ -116,8 +117,7 @@ COPY --from=environment-api /app/.venv/api /app/.venv/api
 # What builds Kubernetes, once, where no programs of it are mounted (local/kube/assets.py).
 COPY --from=build /usr/local/bin/uv /app/.venv/bootstrap/bin/uv
 COPY requirements/go.txt /app/requirements/
-COPY --from=build --chown=10001:10001 /empty /state
-COPY --from=build --chown=10001:10001 /empty /kube
+COPY --from=build --chown=10001:10001 /empty/local/ /
 COPY --from=sources /app/api /app/api
 COPY --from=sources /app/include /app/include
 COPY --from=sources /app/local /app/local
