@@ -32,6 +32,8 @@ def builder() -> ModuleType:
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    revision = module.revision()  # once: the checkout may change while the tests run
+    module.revision = lambda: revision
     return module
 
 
