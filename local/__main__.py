@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from include.settings import API_REPOSITORY, JOBS_REPOSITORY, settings
-from local import config, images, ingest, processes, supervisor
+from local import config, images, ingest, processes, runs, supervisor
 from local.airflow import environment
 from local.airflow.api import Airflow, AirflowError
 from local.airflow.postgres import Postgres
@@ -41,11 +41,15 @@ REPORTED = (
     AirflowError,
     ImageError,
     IngestError,
+    runs.RunError,
     NotStarted,
     ClientError,
     ValueError,
 )
 """What a person can do something about: one line, no traceback. ValueError comes from RETAIL_* settings."""
+
+
+EMBEDDED_ONLY = ("ingest", "image", "kubeconfig", "aws-env")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -59,7 +63,8 @@ def _start_supervisor(world: config.World) -> subprocess.Popen[bytes]:
 
     log = world.state / "log" / "supervisor.log"
     log.parent.mkdir(exist_ok=True)
-    env = environment.base(world) | {"KUBE_ASSETS": str(assets.ensure())}
+    kube = {} if config.on_account() else {"KUBE_ASSETS": str(assets.ensure())}
+    env = environment.base(world) | kube
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "local.supervisor"],
@@ -117,6 +122,9 @@ def _print_addresses(world: config.World) -> None:
     console.print(
         f"Airflow    {world.airflow_url}  user [bold]{environment.USER}[/], password [bold]{escape(password)}[/]"
     )
+    if config.on_account():
+        console.print(f"AWS        account {settings().account_id}, as boto3 finds you")
+        return
     console.print(f"AWS        {world.aws_url}  (make -s aws-env)")
     console.print(f"endpoint   http://127.0.0.1:{world.endpoint}  (when a model is deployed)")
 
@@ -180,7 +188,8 @@ def status(world: config.World) -> bool:
     if not alive:
         console.print("down: `make up` starts it")
         return False
-    console.print(f"cluster    {_nodes(world)}")
+    if not config.on_account():
+        console.print(f"cluster    {_nodes(world)}")
     _print_addresses(world)
     told = supervisor.read_status(world.state)
     return all(service["state"] == "running" for service in told.values())
@@ -238,6 +247,13 @@ def _parser() -> argparse.ArgumentParser:
     }.items():
         commands.add_parser(name, help=text)
     commands.add_parser("ingest", help="land weekly files and start their etl runs").add_argument("files", nargs="*")
+    for name, text in {
+        "run": "start a DAG and follow it to its end",
+        "run-once": "the same in an Airflow that lives for this run alone",
+    }.items():
+        command = commands.add_parser(name, help=text)
+        command.add_argument("dag")
+        command.add_argument("--conf", default="", help="Params, a JSON object")
     return parser
 
 
@@ -246,8 +262,16 @@ def run(arguments: argparse.Namespace) -> int:
     os.environ |= environment.retail(world)
     if arguments.command == "status":
         return 0 if status(world) else 1
+    if arguments.command in EMBEDDED_ONLY and config.on_account():
+        raise CommandError(f"serves the embedded world only, and {config.AWS} says account")
     if arguments.command == "ingest":
         ingest.main(arguments.files)
+        return 0
+    if arguments.command == "run":
+        runs.run(world, arguments.dag, arguments.conf)
+        return 0
+    if arguments.command == "run-once":
+        runs.once(world, arguments.dag, arguments.conf, up, down)
         return 0
     commands = {"up": up, "down": down, "image": image, "token": token, "kubeconfig": kubeconfig}
     (commands | {"aws-env": aws_env, "clean": clean})[arguments.command](world)

@@ -19,6 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 MARK = "LOCAL_WORLD_DIR"
 """Environment variable that every process of a world carries, so that it can be found after a kill -9."""
 
+AWS = "LOCAL_AWS"
+"""Which AWS Airflow works on: `embedded`, or `account`, the one that boto3 finds in the caller's environment."""
+ONLY_DAG = "LOCAL_ONLY_DAG"
+"""The one DAG that an Airflow has which was started for one run; unset: all of `dags/`."""
+
 CLUSTER_PORTS = 24  # a control plane's own six, then one a node
 BLOCKS = 15  # worlds on one machine: 127.(16+16*block) and the fifteen second octets after it
 DEFAULT_PORTS = {"airflow": 8080, "aws": 4566, "endpoint": 8088}
@@ -152,10 +157,21 @@ def _block(state: str, taken: set[int]) -> int:
 def local_env() -> dict[str, str]:
     """`.env` of the checkout under the process's own environment. ConfigError names a LOCAL_* key that there is not."""
     env = read_env(ROOT / ".env")
-    known = {"LOCAL_STATE", "LOCAL_KUBE_PORT", *(f"LOCAL_{name.upper()}_PORT" for name in DEFAULT_PORTS)}
+    known = {"LOCAL_STATE", AWS, "LOCAL_KUBE_PORT", *(f"LOCAL_{name.upper()}_PORT" for name in DEFAULT_PORTS)}
     if unknown := sorted(key for key in env if key.startswith("LOCAL_") and key not in known):
         raise ConfigError(f"{ROOT / '.env'}: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     return env | dict(os.environ)
+
+
+def on_account() -> bool:
+    """Whether Airflow works on an AWS account. ConfigError when the choice is unknown, or leaves open which account."""
+    env = local_env()
+    choice = env.get(AWS) or "embedded"
+    if choice not in ("embedded", "account"):
+        raise ConfigError(f"{AWS}={choice}: embedded or account")
+    if choice == "account" and not env.get("RETAIL_ACCOUNT_ID"):
+        raise ConfigError(f"{AWS}=account: RETAIL_ACCOUNT_ID says which account")
+    return choice == "account"
 
 
 def state_dir() -> Path:

@@ -30,6 +30,7 @@ from local.airflow import environment
 from local.airflow.api import Airflow, AirflowError
 from local.aws.credentials import session
 from local.ingest import IngestError, WeeklyFile, land, weekly_file
+from local.runs import now_running, where, why_failed
 
 SYNTHETIC_WEEKS = 12
 PREDICTED = 10
@@ -131,28 +132,11 @@ def finish(demo: Demo, said: Said, dag: str, run: str) -> None:
     until = time.monotonic() + PATIENCE
     while (state := demo.airflow.run(dag, run)["state"]) not in ("success", "failed"):
         if time.monotonic() > until:
-            raise DemoError(f"{dag} is {state} after {PATIENCE} s: {where(demo, dag, run)}")
-        said.show(now_running(demo, dag, run))
+            raise DemoError(f"{dag} is {state} after {PATIENCE} s: {where(demo.airflow, dag, run)}")
+        said.show(now_running(demo.airflow, dag, run))
         time.sleep(0.5)
     if state == "failed":
-        raise DemoError(why_failed(demo, dag, run))
-
-
-def where(demo: Demo, dag: str, run: str) -> str:
-    return f"{demo.world.airflow_url}/dags/{dag}/runs/{run}"
-
-
-def now_running(demo: Demo, dag: str, run: str) -> str:
-    living = ("running", "queued", "deferred", "awaiting_input", "up_for_retry")
-    return ", ".join(task["task_id"] for task in demo.airflow.task_instances(dag, run) if task["state"] in living)
-
-
-def why_failed(demo: Demo, dag: str, run: str) -> str:
-    failed = [task["task_id"] for task in demo.airflow.task_instances(dag, run) if task["state"] == "failed"]
-    lines = [f"{dag} failed in {', '.join(failed) or 'no task'}: {where(demo, dag, run)}"]
-    for task in failed:
-        lines += demo.airflow.log(dag, run, task).splitlines()[-12:]
-    return "\n".join(lines)
+        raise DemoError(why_failed(demo.airflow, dag, run))
 
 
 def transform(demo: Demo, said: Said, weeks: list[str]) -> None:
@@ -166,7 +150,7 @@ def transform(demo: Demo, said: Said, weeks: list[str]) -> None:
         for week in runs.keys() - done:
             state = demo.airflow.run("etl", runs[week])["state"]
             if state == "failed":
-                raise DemoError(why_failed(demo, "etl", runs[week]))
+                raise DemoError(why_failed(demo.airflow, "etl", runs[week]))
             if state == "success":
                 done.add(week)
         if time.monotonic() > until:
@@ -187,14 +171,14 @@ def learn(demo: Demo, said: Said, wait_for_person: bool) -> str:
         if states.get("approve") == "awaiting_input" and not asked:
             asked = True
             if wait_for_person:
-                console.print(f"approve or reject the model at {where(demo, 'train', run)}/tasks/approve")
+                console.print(f"approve or reject the model at {where(demo.airflow, 'train', run)}/tasks/approve")
             else:
                 time.sleep(ANSWER_AFTER)
                 demo.airflow.answer("train", run, "approve", "Approve", {"reason": "the demo's figures pass the gate"})
         people_may_take_their_time = asked and wait_for_person
         if time.monotonic() > until and not people_may_take_their_time:
-            raise DemoError(f"train is not done after {PATIENCE} s: {where(demo, 'train', run)}")
-        said.show(now_running(demo, "train", run))
+            raise DemoError(f"train is not done after {PATIENCE} s: {where(demo.airflow, 'train', run)}")
+        said.show(now_running(demo.airflow, "train", run))
         time.sleep(0.5)
     finish(demo, said, "train", run)
     return run
@@ -322,6 +306,8 @@ def main() -> int:
     began = time.monotonic()
     data = os.environ.get("DATA") or None
     try:
+        if config.on_account():
+            raise DemoError(f"the demo lives in the embedded world, {config.AWS} says account")
         if data:
             weekly_files(data, config.state_dir())  # a wrong folder is told before anything starts
         start()

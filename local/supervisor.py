@@ -203,15 +203,16 @@ class Supervisor:
     def _services(self) -> Iterator[Service]:
         world, ready = self.world, self.world.state / "aws" / "ready"
         python = str(config.ROOT / ".venv/local-aws/bin/python")
-        yield Service(
-            AWS,
-            [python, "-m", "local.aws"],
-            env=lambda: environment.base(world),
-            healthy=lambda started: ready.exists() and ready.stat().st_mtime >= started - 1,
-            log=self.log_dir / f"{AWS}.log",
-            port=world.aws,
-            grace=15,
-        )
+        if not config.on_account():
+            yield Service(
+                AWS,
+                [python, "-m", "local.aws"],
+                env=lambda: environment.base(world),
+                healthy=lambda started: ready.exists() and ready.stat().st_mtime >= started - 1,
+                log=self.log_dir / f"{AWS}.log",
+                port=world.aws,
+                grace=15,
+            )
         yield Service(
             "postgres",
             self.database.command,
@@ -225,7 +226,7 @@ class Supervisor:
             yield Service(
                 name,
                 command,
-                env=lambda: environment.with_aws(world, client_env(world)),
+                env=lambda: environment.with_aws(world, {} if config.on_account() else client_env(world)),
                 healthy=functools.partial(services.healthy, world, name),
                 log=self.log_dir / f"{name}.log",
                 port=world.airflow if name == "api-server" else None,
@@ -258,12 +259,14 @@ class Supervisor:
             if not config.free(port):
                 raise StartError(f"port {port} is used by another program: set LOCAL_{name}_PORT in .env")
         (self.world.state / "aws" / "ready").unlink(missing_ok=True)
-        self.services[AWS].start()
+        embedded = [AWS] if AWS in self.services else []
+        for name in embedded:
+            self.services[name].start()
         self.database.prepare()
         self.services["postgres"].start()
         self._until_running("postgres")
         self._migrate()
-        self._until_running(AWS)
+        self._until_running(*embedded)
         # The scheduler comes when the API answers: its tasks talk to it.
         for name in ("api-server", "dag-processor", "triggerer"):
             self.services[name].start()
@@ -311,11 +314,11 @@ class Supervisor:
         """The scheduler first, while the API still answers its tasks; AWS last, for those who stop jobs there."""
         self.state = "failed" if self.reason else "stopping"
         for names in (("scheduler",), ("api-server", "dag-processor", "triggerer"), ("postgres",), (AWS,)):
-            group = [self.services[name] for name in names]
+            group = [self.services[name] for name in names if name in self.services]
             for service in group:
                 service.signal_stop()
             self._write()
-            until = time.monotonic() + max(service.grace for service in group)
+            until = time.monotonic() + max((service.grace for service in group), default=0)
             for service in group:
                 service.wait_stopped(until)
         processes.terminate(processes.members(str(self.world.state)), grace=3)

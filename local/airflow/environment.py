@@ -5,6 +5,7 @@ import os
 import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from include.settings import REGION, settings
 from local import config
@@ -49,7 +50,10 @@ def load_secrets(world: config.World) -> Secrets:
 
 
 def retail(world: config.World) -> dict[str, str]:
-    """RETAIL_* of the embedded world; those of `.env` and of the caller win."""
+    """RETAIL_* of the embedded world; those of `.env` and of the caller win, and are all there are on an account."""
+    given = {name: value for name, value in config.local_env().items() if name.startswith("RETAIL_")}
+    if config.on_account():
+        return given
     embedded = {
         "RETAIL_OVERLAY": "embedded",
         "RETAIL_POLL_SECONDS": "1",
@@ -57,22 +61,41 @@ def retail(world: config.World) -> dict[str, str]:
         "RETAIL_ENDPOINT_PORT": str(world.endpoint),
         "RETAIL_REQUIRE_IMAGE_SCAN": "false",
     }
-    return embedded | {name: value for name, value in config.local_env().items() if name.startswith("RETAIL_")}
+    return embedded | given
 
 
 def base(world: config.World) -> dict[str, str]:
-    """What every process of the world gets: the caller's environment without what steers Python, AWS or Airflow."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    """What every process of the world gets: the caller's environment without what steers Python, AWS or Airflow.
+
+    On an account the caller's AWS_* are who one is, and stay.
+    """
+    steering = tuple(prefix for prefix in _OURS if not (prefix == "AWS_" and config.on_account()))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
     bypass = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), "127.0.0.1", "localhost"]))
     ours = {config.MARK: str(world.state), "LOCAL_STATE": str(world.state), "NO_PROXY": bypass, "no_proxy": bypass}
     return kept | ours | retail(world)
 
 
 def connection(keys: dict[str, str], role: str | None = None) -> str:
-    """An AWS connection as Airflow reads it from AIRFLOW_CONN_*; the endpoint comes from AWS_ENDPOINT_URL."""
+    """An AWS connection as Airflow reads it from AIRFLOW_CONN_*; the endpoint comes from AWS_ENDPOINT_URL.
+
+    Without keys boto3 finds them where it always looks: variables, profile, SSO.
+    """
     extra = {"region_name": REGION} | ({"role_arn": role} if role else {})
-    login = {"login": keys["AWS_ACCESS_KEY_ID"], "password": keys["AWS_SECRET_ACCESS_KEY"]}
+    login = {"login": keys["AWS_ACCESS_KEY_ID"], "password": keys["AWS_SECRET_ACCESS_KEY"]} if keys else {}
     return json.dumps({"conn_type": "aws", **login, "extra": extra})
+
+
+def _dags(world: config.World) -> Path:
+    """The DAGs folder: that of the checkout, or one with the only DAG, so that no other's schedule starts anything."""
+    dags = config.ROOT / "dags"
+    if not (only := os.environ.get(config.ONLY_DAG)):
+        return dags
+    folder = world.state / "airflow" / "dags" / only
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (link := folder / f"{only}.py").exists():
+        link.symlink_to(dags / link.name)
+    return folder
 
 
 def airflow(world: config.World) -> dict[str, str]:
@@ -88,7 +111,7 @@ def airflow(world: config.World) -> dict[str, str]:
         "PYTHONPATH": str(config.ROOT),
         "SPT_NOENV": "1",  # setproctitle would overwrite the environment in /proc, and the mark with it
         "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(config.ROOT / "dags"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(_dags(world)),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(config.ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
@@ -118,12 +141,19 @@ def airflow(world: config.World) -> dict[str, str]:
 
 
 def with_aws(world: config.World, bootstrap: dict[str, str]) -> dict[str, str]:
-    """Airflow's environment with the region, the endpoint and the connections of `bootstrap`, the user of that name."""
-    return airflow(world) | {
-        "AWS_ENDPOINT_URL": world.aws_url,
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AIRFLOW_CONN_AWS_ADMIN": connection(bootstrap),
-        "AIRFLOW_CONN_AWS_DEFAULT": connection(bootstrap, settings().role("airflow")),
-    }
+    """Airflow's environment with the region, the endpoint and the connections of `bootstrap`, the user of that name.
+
+    `bootstrap` is empty on an account, whose endpoints are boto3's own.
+    """
+    endpoint = {} if config.on_account() else {"AWS_ENDPOINT_URL": world.aws_url}
+    return (
+        airflow(world)
+        | endpoint
+        | {
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AIRFLOW_CONN_AWS_ADMIN": connection(bootstrap),
+            "AIRFLOW_CONN_AWS_DEFAULT": connection(bootstrap, settings().role("airflow")),
+        }
+    )
