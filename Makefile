@@ -25,6 +25,7 @@ help: ## this list
 	@$(PYTHON) -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' $< > $@
 .PRECIOUS: .venv/%/lock.sha256
 
+LICENSED := bootstrap ci iac ui
 .PHONY: install
 install: $(ENVS:%=.venv/%/lock.sha256) ## every environment (.venv/*)
 
@@ -32,14 +33,14 @@ install: $(ENVS:%=.venv/%/lock.sha256) ## every environment (.venv/*)
 kube: install ## the programs of Kubernetes: those of KUBE_ASSETS, of the cache, or built now (some minutes, once)
 	@$(PY) -m local.kube.assets
 
-.PHONY: lock
-lock: .venv/bootstrap/lock.sha256 ## resolve requirements/*.in into hashed requirements/*.txt
-	@cd requirements && for name in bootstrap jobs api local-aws dev airflow ui iac peers-mlserver peers-bentoml; do \
-	  ../.venv/bootstrap/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-header -o $$name.txt $$name.in; done
+.PHONY: lock lock-check
+lock: .venv/bootstrap/lock.sha256 ## resolve requirements/*.in into hashed requirements/*.txt; UPGRADE=package for its newest version
+	@$(PYTHON) -m ci.locks --upgrade "$$UPGRADE"
+lock-check: .venv/bootstrap/lock.sha256 ## whether every lock is what its .in resolves to; needs the package index
+	@$(PYTHON) -m ci.locks --check
 
 # --- the embedded world ------------------------------------------------------------------------
-.PHONY: demo up down status preflight ingest image token kubeconfig aws-env clean
+.PHONY: demo up down status preflight ingest image token kubeconfig aws-env clean run run-once
 demo: install ## the whole life cycle on this machine; DATA=dir for real weeks, APPROVE=wait to approve yourself
 	@DATA="$(DATA)" APPROVE="$(APPROVE)" $(PY) -m local.demo
 up: install ## start the embedded AWS, PostgreSQL and Airflow
@@ -50,6 +51,10 @@ status: ## what runs, on which ports
 	@$(RUN) status
 preflight: .venv/local-aws/lock.sha256 ## whether an AWS account is ready, before anything is made in it: your own login, the settings of .env
 	@$(PY) -m local.preflight
+run: .venv/local-aws/lock.sha256 ## start a DAG and follow it to its end: make run DAG=deploy CONF='{"rollback_to": "previous"}'
+	@$(RUN) run "$$DAG" --conf "$$CONF"
+run-once: install ## the same in an Airflow that lives for this run alone; LOCAL_AWS=account on an AWS account
+	@$(RUN) run-once "$$DAG" --conf "$$CONF"
 ingest: ## land weekly files and start their etl runs: make ingest FILES="a.csv.gz b.csv.gz"
 	@$(RUN) ingest $(FILES)
 image: ## build the code images retail-api and retail-jobs and push them by digest
@@ -63,10 +68,17 @@ aws-env: ## export lines for boto3 and the AWS CLI (use make -s)
 clean: ## stop and remove the state; environments stay (rm -rf .venv removes them too)
 	@if [ -x $(PY) ]; then $(RUN) clean; fi
 
+# --- Docker images, from here to ECR: IMAGE=api or jobs, TAG=the commit -----------------------
+.PHONY: image-base image-build image-save image-load image-push image-sign image-verify
+image-base image-save image-load image-push image-sign image-verify: .venv/local-aws/lock.sha256
+	@$(PY) -m ci.images $(@:image-%=%) "$$IMAGE" --tag "$${TAG:-latest}"
+image-build: ## build a Docker image; image-push, image-sign, image-verify: into ECR, as docs/ci.md says
+	@$(PYTHON) docker/images.py "$$IMAGE" --tag "$${TAG:-latest}"
+
 # --- tests and checks --------------------------------------------------------------------------
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults test-ui test-docker test-compose docker-images check lint manifests costs bench bench-peers
+.PHONY: test test-unit test-faults test-ui test-docker test-compose docker-images check lint manifests costs bench bench-peers workflows secrets licences audit
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "integration and not faults"
@@ -83,15 +95,27 @@ test-docker: install ## build the images api and jobs, and hold them against the
 	@.venv/dev/bin/pytest tests/docker -m docker
 test-compose: install ## docker-compose.yaml: up, the demo, each process killed, down; KUBE_ASSETS=folder, or it builds Kubernetes
 	@.venv/dev/bin/pytest tests/docker -m compose -s
-check: install .venv/iac/lock.sha256 ## lint, format, types, import rules, manifests, templates
-	@.venv/dev/bin/ruff check .
-	@.venv/dev/bin/ruff format --check .
+check: install lint workflows secrets licences .venv/iac/lock.sha256 ## lint, types, import rules, workflows, secrets, licences, manifests, templates
 	@.venv/dev/bin/mypy
 	@PYTHONPATH=plugins .venv/dev/bin/lint-imports --no-logo
 	@.venv/dev/bin/cfn-lint infra/*.yaml
 	@.venv/iac/bin/checkov -d infra --framework cloudformation --compact --quiet --skip-download
-	@.venv/dev/bin/yamllint -s k8s infra
 	@$(PY) k8s/render.py --check
+lint: .venv/dev/lock.sha256 .venv/ci/lock.sha256 ## the fast part of check: style, likely bugs and holes
+	@.venv/dev/bin/ruff check .
+	@.venv/dev/bin/ruff format --check .
+	@.venv/ci/bin/bandit --quiet --configfile pyproject.toml --recursive api benchmarks ci dags docs include k8s local plugins
+	@.venv/dev/bin/yamllint -s .github .pre-commit-config.yaml k8s infra
+workflows: .venv/ci/lock.sha256 ## .github and its workflows: known holes, schemas
+	@.venv/ci/bin/zizmor --quiet --offline .github
+	@.venv/ci/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	@.venv/ci/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+secrets: .venv/ci/lock.sha256 ## no password or key in any file of the repository
+	@.venv/ci/bin/python -m ci.secrets
+licences: install $(LICENSED:%=.venv/%/lock.sha256) ## every installed distribution with its licence; only permissive ones pass
+	@.venv/ci/bin/python -m ci.licences $(ENVS) $(LICENSED)
+audit: .venv/ci/lock.sha256 ## known vulnerabilities in what the locks name; needs the package index, and fails without it
+	@.venv/ci/bin/python -m ci.audit
 manifests: install ## render k8s/rendered from the overlays
 	@$(PY) k8s/render.py
 costs: install ## write docs/costs.md: what a month costs, by resource
