@@ -82,7 +82,7 @@ AIRFLOW_TESTS := tests/dags tests/plugins
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "integration and not faults"
-test-unit: install ## the fast part: no server processes, no embedded world
+test-unit: install .venv/ci/lock.sha256 ## the fast part: no server processes, no embedded world
 	@.venv/airflow/bin/pytest -n 2 --dist loadfile $(AIRFLOW_TESTS) -m "not integration and not faults"
 	@.venv/dev/bin/pytest -n 3 --dist loadfile $(DEV_TESTS) -m "not integration and not faults"
 test-faults: kube ## the fault tables, against a running embedded world of their own

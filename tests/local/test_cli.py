@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -65,6 +66,9 @@ class Commands:
         return all(service["state"] == "running" for service in self.status().values())
 
 
+base_env = Commands.env.fget
+
+
 def new_state() -> Path:
     return Path(tempfile.mkdtemp(prefix="rmw-"))
 
@@ -101,7 +105,7 @@ def test_help_names_every_command():
     shown = subprocess.run(
         [PYTHON, "-m", "local", "--help"], cwd=config.ROOT, check=True, capture_output=True, text=True
     )
-    for command in ("up", "down", "status", "ingest", "image", "token", "kubeconfig", "aws-env", "clean"):
+    for command in ("up", "down", "status", "run", "run-once", "ingest", "image", "token", "aws-env", "clean"):
         assert command in shown.stdout
 
 
@@ -206,6 +210,36 @@ def test_aws_env_is_the_bootstrap_user(live):
     who = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
     shown = subprocess.check_output(["sh", "-c", script, PYTHON, who], cwd=config.ROOT, env=live.env, text=True)
     assert shown.strip().endswith(":user/bootstrap")
+
+
+@pytest.mark.integration
+def test_a_run_is_followed_to_its_end_and_its_failure_is_told(live):
+    done = live.ok("run", "provision", "--conf", '{"dry_run": true}')
+    assert re.search(r"provision succeeded: \d+ success", done)
+    failed = live.run("run", "train")
+    assert failed.returncode == 1
+    assert re.search(r"plan +failed", failed.stdout)
+    assert "no week has gold yet" in failed.stderr
+
+
+@pytest.mark.integration
+def test_a_paused_dag_is_not_run(live):
+    refused = live.run("run", "scale_up")
+    assert refused.returncode == 1
+    assert "scale_up is paused" in refused.stderr
+
+
+@pytest.mark.integration
+def test_an_airflow_of_one_run_works_on_the_aws_that_boto3_finds_and_is_gone_afterwards(live, down, monkeypatch):
+    """The embedded AWS of the one world is the account of the other, which has none."""
+    account = dict(line.removeprefix("export ").split("=", 1) for line in live.ok("aws-env").splitlines())
+    given = account | {"LOCAL_AWS": "account", "RETAIL_ACCOUNT_ID": "123456789012", "RETAIL_POLL_SECONDS": "1"}
+    monkeypatch.setattr(Commands, "env", property(lambda self: base_env(self) | given))
+    done = down.ok("run-once", "provision", "--conf", '{"dry_run": true}')
+    assert re.search(r"provision succeeded: \d+ success", done)
+    assert "embedded-aws" not in down.status()
+    assert [path.name for path in (down.state / "airflow/dags/provision").iterdir()] == ["provision.py"]
+    assert down.members() == []
 
 
 @pytest.mark.faults

@@ -91,3 +91,46 @@ def test_connections_name_no_endpoint(world):
     found = environment.with_aws(world, KEYS)
     assert found["AWS_ENDPOINT_URL"] == "http://127.0.0.1:14566"
     assert "endpoint" not in found["AIRFLOW_CONN_AWS_ADMIN"] + found["AIRFLOW_CONN_AWS_DEFAULT"]
+
+
+# --- LOCAL_AWS=account ---
+@pytest.fixture
+def on_account(world: config.World, monkeypatch: pytest.MonkeyPatch) -> config.World:
+    monkeypatch.setenv(config.AWS, "account")
+    monkeypatch.setenv("RETAIL_ACCOUNT_ID", "210987654321")
+    return world
+
+
+def test_on_an_account_airflow_is_whom_boto3_finds(on_account, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    found = environment.with_aws(on_account, {})
+    assert found["AWS_PROFILE"] == "work"
+    assert "AWS_ENDPOINT_URL" not in found
+    admin, default = (json.loads(found[f"AIRFLOW_CONN_AWS_{name}"]) for name in ("ADMIN", "DEFAULT"))
+    assert admin == {"conn_type": "aws", "extra": {"region_name": "ap-southeast-1"}}
+    assert default["extra"]["role_arn"].startswith("arn:aws:iam::")
+    assert "login" not in default
+
+
+def test_on_an_account_no_setting_of_the_embedded_world_is_in_force(on_account):
+    assert environment.retail(on_account) == {"RETAIL_ACCOUNT_ID": "210987654321"}
+
+
+def test_an_account_is_named_before_anything_starts(world, monkeypatch):
+    monkeypatch.setenv(config.AWS, "account")
+    with pytest.raises(config.ConfigError, match="RETAIL_ACCOUNT_ID"):
+        config.on_account()
+
+
+def test_another_aws_than_the_two_is_refused(world, monkeypatch):
+    monkeypatch.setenv(config.AWS, "localstack")
+    with pytest.raises(config.ConfigError, match="embedded or account"):
+        config.on_account()
+
+
+def test_an_airflow_of_one_run_has_that_dag_alone(world, monkeypatch):
+    monkeypatch.setenv(config.ONLY_DAG, "deploy")
+    folder = Path(environment.airflow(world)["AIRFLOW__CORE__DAGS_FOLDER"])
+    assert [path.name for path in folder.iterdir()] == ["deploy.py"]
+    assert (folder / "deploy.py").read_text() == (config.ROOT / "dags/deploy.py").read_text()
+    assert environment.airflow(world)["AIRFLOW__CORE__DAGS_FOLDER"] == str(folder)

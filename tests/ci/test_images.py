@@ -1,0 +1,158 @@
+"""The steps of an image into ECR: what docker, cosign and ECR are asked, and what each refuses.
+
+docker and cosign are stand-ins that note how they were called; the real ones, and ECR's own login, need an account.
+"""
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from ci import images
+from ci.images import Image
+from include.settings import settings
+
+DIGEST = "sha256:" + "a" * 64
+REGISTRY = "123456789012.dkr.ecr.ap-southeast-1.amazonaws.com"
+
+
+class Ecr:
+    """ECR with what was pushed; the push itself is docker's."""
+
+    def __init__(self, calls: Path):
+        self.calls = calls
+        self.there = False
+
+    def describe_images(self, repositoryName: str, imageIds: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803
+        if self.there or "push" in self.calls.read_text():
+            return {"imageDetails": [{"imageDigest": DIGEST}]}
+        raise ClientError({"Error": {"Code": "ImageNotFoundException", "Message": ""}}, "DescribeImages")
+
+    def get_authorization_token(self) -> dict[str, Any]:
+        return {"authorizationData": [{"authorizationToken": base64.b64encode(b"AWS:the-password").decode()}]}
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What docker and cosign were called with, a line a call; docker's password is kept in `stdin`."""
+    calls = tmp_path / "calls"
+    calls.touch()
+    for name in ("docker", "cosign"):
+        script = tmp_path / "bin" / name
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(
+            f'#!/bin/sh\necho "{name} $*" >> {calls}\n'
+            f'case "$1" in login) cat > {tmp_path}/stdin;; image) echo "python@{DIGEST}";; esac\n'
+        )
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(images, "ROOT", tmp_path)
+    monkeypatch.setattr(images, "DIST", tmp_path / "dist")
+    for name in ("GITHUB_ENV", "GITHUB_OUTPUT", "BASE", "RETAIL_GITHUB_REPOSITORY"):
+        monkeypatch.delenv(name, raising=False)
+    return calls
+
+
+@pytest.fixture
+def ecr(calls: Path, monkeypatch: pytest.MonkeyPatch) -> Ecr:
+    fake = Ecr(calls)
+    monkeypatch.setattr(images, "_ecr", lambda: fake)
+    return fake
+
+
+def lines(calls: Path) -> list[str]:
+    return calls.read_text().splitlines()
+
+
+def test_the_base_is_pinned_for_the_steps_that_follow(calls, tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_ENV", str(tmp_path / "env"))
+    images.pin_base(Image("api", "abc"))
+    assert (tmp_path / "env").read_text() == f"BASE={images.BASE}@{DIGEST}\n"
+
+
+def test_what_is_pushed_is_known_by_its_digest(calls, ecr, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    images.push(Image("api", "abc"))
+    assert lines(calls) == [
+        f"docker login --username AWS --password-stdin {REGISTRY}",
+        f"docker tag retail-api:abc {REGISTRY}/mlops/retail-api:abc",
+        f"docker push --quiet {REGISTRY}/mlops/retail-api:abc",
+        f"docker logout {REGISTRY}",
+    ]
+    assert (tmp_path / "stdin").read_text() == "the-password"
+    assert capsys.readouterr().out == f"{REGISTRY}/mlops/retail-api@{DIGEST}\n"
+    assert (tmp_path / "output").read_text() == f"repository={REGISTRY}/mlops/retail-api\ndigest={DIGEST}\n"
+
+
+def test_a_tag_that_is_there_is_not_pushed_again(calls, ecr):
+    ecr.there = True
+    images.push(Image("jobs", "abc"))
+    assert lines(calls) == []
+    assert Image("jobs", "abc").reference == f"{REGISTRY}/mlops/retail-jobs@{DIGEST}"
+
+
+def test_digest_and_sbom_are_signed_without_a_key(calls, ecr):
+    ecr.there = True
+    image = Image("api", "abc")
+    images.push(image)
+    image.sbom.write_text(json.dumps({"bomFormat": "CycloneDX"}))
+    images.sign(image)
+    assert [line for line in lines(calls) if line.startswith("cosign")] == [
+        f"cosign sign --yes {image.reference}",
+        f"cosign attest --yes --type cyclonedx --predicate {image.sbom} {image.reference}",
+    ]
+
+
+def test_an_image_without_sbom_or_without_digest_is_not_signed(calls, ecr):
+    image = Image("api", "abc")
+    with pytest.raises(images.ImageError, match="together with its SBOM"):
+        images.sign(image)
+    images.DIST.mkdir()
+    image.sbom.write_text("{}")
+    with pytest.raises(images.ImageError, match="make image-push IMAGE=api"):
+        images.sign(image)
+    assert not [line for line in lines(calls) if line.startswith("cosign")]
+
+
+def test_only_the_workflow_on_main_counts_as_signer(calls, ecr, monkeypatch):
+    ecr.there = True
+    images.push(Image("api", "abc"))
+    with pytest.raises(images.ImageError, match="RETAIL_GITHUB_REPOSITORY"):
+        images.verify(Image("api", "abc"))
+    monkeypatch.setenv("RETAIL_GITHUB_REPOSITORY", "shop/retail")
+    settings.cache_clear()
+    try:
+        images.verify(Image("api", "abc"))
+    finally:
+        settings.cache_clear()
+    checks = [line for line in lines(calls) if line.startswith("cosign")]
+    assert len(checks) == 2
+    who = "https://github.com/shop/retail/.github/workflows/image.yaml@refs/heads/main"
+    assert all(f"--certificate-identity={who} " in check for check in checks)
+
+
+def test_the_workflow_that_signs_is_there():
+    from local import config
+
+    assert (config.ROOT / images.WORKFLOW).is_file()
+
+
+def test_docker_that_refuses_ends_the_step_and_logs_out(calls, ecr, tmp_path, monkeypatch, capsys):
+    script = tmp_path / "bin/docker"
+    script.write_text(script.read_text() + '[ "$1" != push ]\n')
+    monkeypatch.setattr("sys.argv", ["images", "push", "api", "--tag", "abc"])
+    assert images.main() == 1
+    assert "push: docker push ended with 1" in capsys.readouterr().err
+    assert lines(calls)[-1] == f"docker logout {REGISTRY}"
+
+
+@pytest.mark.parametrize("arguments", [["push", "web"], ["push", "api", "--tag", "a b"], ["push", "api", "--tag", ""]])
+def test_what_is_no_image_is_refused(arguments, calls, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["images", *arguments])
+    with pytest.raises(SystemExit):
+        images.main()
+    assert lines(calls) == []
