@@ -101,7 +101,7 @@ def _waiting_for(status: dict[str, dict[str, Any]]) -> list[str]:
     return [name for name, service in status.items() if service["state"] != "running" and name != "supervisor"]
 
 
-def up(world: config.World) -> None:
+def start(world: config.World) -> None:
     """Start what does not run; return when all of it is healthy."""
     settings()  # a wrong RETAIL_* key is told here in one line, not by a service that dies of it
     started = None
@@ -114,6 +114,11 @@ def up(world: config.World) -> None:
             console.print("interrupted: taking down what was started")
             down(world)
         raise
+
+
+def up(world: config.World) -> None:
+    """`start`, then say where everything is, and the password."""
+    start(world)
     _print_addresses(world)
 
 
@@ -271,7 +276,7 @@ def run(arguments: argparse.Namespace) -> int:
         runs.run(world, arguments.dag, arguments.conf)
         return 0
     if arguments.command == "run-once":
-        runs.once(world, arguments.dag, arguments.conf, up, down)
+        runs.once(world, arguments.dag, arguments.conf, start, down)
         return 0
     commands = {"up": up, "down": down, "image": image, "token": token, "kubeconfig": kubeconfig}
     (commands | {"aws-env": aws_env, "clean": clean})[arguments.command](world)

@@ -25,6 +25,8 @@ PATIENCE = 3 * 3600
 """Seconds that a run may take; a workflow's own timeout is shorter."""
 TICK = 1.0
 LAST_LINES = 12
+SKIPPING = "Skipping task."
+"""How Airflow introduces the reason of a skip in the task's log."""
 SUMMARY = "GITHUB_STEP_SUMMARY"
 """Names the file whose Markdown GitHub shows with the run."""
 
@@ -95,7 +97,8 @@ def follow(airflow: Airflow, dag: str, run: str, say: Callable[[str], None], pat
         if state == "failed":
             raise RunError(why_failed(airflow, dag, run))
         if state in FINISHED:
-            return f"{dag} succeeded: {', '.join(f'{count} {what}' for what, count in _counts(tasks).items())}"
+            counts = ", ".join(f"{count} {what}" for what, count in _counts(tasks).items())
+            return "\n".join([f"{dag} succeeded: {counts}", *_why_skipped(airflow, dag, run, tasks)])
         if time.monotonic() > until:
             raise RunError(f"{dag} is {state} after {patience:g} s and goes on: {where(airflow, dag, run)}")
         time.sleep(TICK)
@@ -109,6 +112,16 @@ def _question(airflow: Airflow, dag: str, run: str, task: str) -> dict[str, str]
         with Path(path).open("a") as summary:
             summary.write(f"## {question['subject']}\n\n{question['body']}\n")
     return question
+
+
+def _why_skipped(airflow: Airflow, dag: str, run: str, tasks: list[dict[str, Any]]) -> list[str]:
+    """Why the first task that was left out by its own word was; those after it say nothing."""
+    skipped = [task for task in tasks if task["state"] == "skipped" and task["try_number"]]
+    for task in sorted(skipped, key=lambda one: one["end_date"] or "9")[:1]:
+        for line in airflow.log(dag, run, task["task_id"]).splitlines():
+            if SKIPPING in line:
+                return [line.partition(SKIPPING)[2].strip()]
+    return []
 
 
 def _counts(tasks: list[dict[str, Any]]) -> dict[str, int]:
@@ -133,17 +146,17 @@ def run(world: config.World, dag: str, conf: str) -> None:
     params, airflow = configuration(conf), Airflow(world)
     if airflow.call("GET", f"/dags/{dag}")["is_paused"]:
         raise RunError(f"{dag} is paused, and a paused DAG runs nothing: unpause it in the UI, {world.airflow_url}")
-    _start(airflow, dag, params)
+    try:
+        _start(airflow, dag, params)
+    except KeyboardInterrupt:
+        print("no longer followed: the run goes on", flush=True)
+        raise
 
 
 def _start(airflow: Airflow, dag: str, params: dict[str, Any]) -> None:
     identity = airflow.trigger(dag, params)
     print(f"{dag}: {where(airflow, dag, identity)}", flush=True)
-    try:
-        print(follow(airflow, dag, identity, lambda line: print(line, flush=True)), flush=True)
-    except KeyboardInterrupt:
-        print(f"no longer followed; the run goes on: {where(airflow, dag, identity)}", flush=True)
-        raise
+    print(follow(airflow, dag, identity, lambda line: print(line, flush=True)), flush=True)
 
 
 def once(

@@ -9,7 +9,7 @@ from local.runs import RunError, changes, configuration, follow
 
 
 def task(name: str, state: str | None, end: str | None = None, index: int = -1) -> dict[str, Any]:
-    return {"task_id": name, "state": state, "start_date": None, "end_date": end, "map_index": index}
+    return {"task_id": name, "state": state, "start_date": None, "end_date": end, "map_index": index, "try_number": 1}
 
 
 class Airflow:
@@ -84,6 +84,12 @@ def test_a_run_that_succeeds_says_what_was_done_and_what_left_out(tmp_path):
     said, told = followed(Airflow(tmp_path, ("running", [task("a", "running")]), ("success", end)))
     assert [line.split() for line in said] == [["a", "success"], ["b", "skipped"], ["c", "success"]]
     assert told == "deploy succeeded: 2 success, 1 skipped"
+
+
+def test_a_run_that_had_nothing_to_do_says_why(tmp_path):
+    airflow = Airflow(tmp_path, ("success", [task("plan", "skipped", "1"), task("fit", "skipped", "2")]))
+    airflow.log = lambda dag, run, name: f"T info Skipping task. {name}: nothing new to learn\nT info ended"
+    assert followed(airflow, "train")[1] == "train succeeded: 2 skipped\nplan: nothing new to learn"
 
 
 def test_a_run_that_fails_is_an_error_with_the_tasks_last_words(tmp_path):
