@@ -94,6 +94,14 @@ def test_pre_commit_runs_make_targets():
     assert subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True).returncode == 0
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/ci.md", "docs/runbooks/upgrade.md"])
+def test_what_the_pages_tell_to_make_exists(page):
+    targets = sorted(set(re.findall(r"`make ([a-z-]+)", (ROOT / page).read_text())))
+    assert targets
+    done = subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 # --- what others could put in ---
 @pytest.mark.parametrize(("name", "key"), jobs())
 def test_actions_are_pinned_to_a_commit_with_its_version(name, key):
