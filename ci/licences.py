@@ -107,9 +107,12 @@ def complaints(found: list[Found], exceptions: dict[str, str]) -> list[str]:
 
 def main(environments: list[str]) -> int:
     everything: dict[str, Found] = {}
-    for name in environments:
-        for one in installed(ROOT / ".venv" / name):
-            everything[f"{one.name} {one.version}"] = one
+    try:
+        for name in environments:
+            everything |= {f"{one.name} {one.version}": one for one in installed(ROOT / ".venv" / name)}
+    except FileNotFoundError as error:
+        print(error, file=sys.stderr)
+        return 1
     found = list(everything.values())
     by_licence: dict[str, list[str]] = {}
     for one in found:

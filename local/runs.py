@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from local import config, supervisor
-from local.airflow.api import FINISHED, Airflow
+from local.airflow.api import FINISHED, Airflow, AirflowError
 
 LIVING = ("running", "queued", "deferred", "awaiting_input", "up_for_retry")
 QUIET = (None, "none", "scheduled", "queued", "running", "restarting")
@@ -24,6 +24,8 @@ DONE_WHEN_ASKED = {"train": "approve"}
 PATIENCE = 3 * 3600
 """Seconds that a run may take; a workflow's own timeout is shorter."""
 TICK = 1.0
+SILENCE = 90
+"""Seconds that Airflow may not answer while a run is followed."""
 LAST_LINES = 12
 SKIPPING = "Skipping task."
 """How Airflow introduces the reason of a skip in the task's log."""
@@ -83,34 +85,51 @@ def changes(before: dict[str, str], tasks: list[dict[str, Any]]) -> Iterator[tup
 # --- following ---
 def follow(airflow: Airflow, dag: str, run: str, say: Callable[[str], None], patience: float = PATIENCE) -> str:
     """The run's end, in a sentence, with a line for each task on the way. RunError when it fails or takes too long."""
-    until, seen = time.monotonic() + patience, dict[str, str]()
+    until, seen, answered = time.monotonic() + patience, dict[str, str](), time.monotonic()
     while True:
-        state, tasks = airflow.run(dag, run)["state"], airflow.task_instances(dag, run)
-        for task, is_now in changes(seen, tasks):
-            say(f"{time.strftime('%H:%M:%S')}  {task:24} {is_now}")
-            if is_now == "awaiting_input":
-                question = _question(airflow, dag, run, task)
-                say(f"{question['subject']}\n{question['body']}")
-                if DONE_WHEN_ASKED.get(dag) == task:
-                    return f"{dag} waits for a person: {where(airflow, dag, run)}/tasks/{task}"
-                say(f"answer at {where(airflow, dag, run)}/tasks/{task}")
-        if state == "failed":
-            raise RunError(why_failed(airflow, dag, run))
-        if state in FINISHED:
-            counts = ", ".join(f"{count} {what}" for what, count in _counts(tasks).items())
-            return "\n".join([f"{dag} succeeded: {counts}", *_why_skipped(airflow, dag, run, tasks)])
+        try:
+            if end := _look(airflow, dag, run, seen, say):
+                return end
+            answered = time.monotonic()
+        except AirflowError as error:  # it may be restarting: the run does not mind
+            if time.monotonic() - answered > SILENCE:
+                raise RunError(f"{error}; {dag} is no longer followed: {where(airflow, dag, run)}") from error
         if time.monotonic() > until:
-            raise RunError(f"{dag} is {state} after {patience:g} s and goes on: {where(airflow, dag, run)}")
+            raise RunError(f"{dag} is not done after {patience:g} s and goes on: {where(airflow, dag, run)}")
         time.sleep(TICK)
 
 
-def _question(airflow: Airflow, dag: str, run: str, task: str) -> dict[str, str]:
-    """What a task asks, also for the summary that a person reads before answering."""
+def _look(airflow: Airflow, dag: str, run: str, seen: dict[str, str], say: Callable[[str], None]) -> str | None:
+    """Tell what has changed; the end in a sentence, if this is the end."""
+    state, tasks = airflow.run(dag, run)["state"], airflow.task_instances(dag, run)
+    for task, is_now in changes(seen, tasks):
+        question = _question(airflow, dag, run, task) if is_now == "awaiting_input" else ""
+        if question is None:
+            del seen[task]  # it waits already, its question is still on the way: the next look tells both
+            continue
+        say(f"{time.strftime('%H:%M:%S')}  {task:24} {is_now}")
+        if question:
+            say(question)
+            if DONE_WHEN_ASKED.get(dag) == task:
+                return f"{dag} waits for a person, its model is PendingManualApproval: {where(airflow, dag, run)}"
+            say(f"answer at {where(airflow, dag, run)}/tasks/{task}")
+    if state == "failed":
+        raise RunError(why_failed(airflow, dag, run))
+    if state not in FINISHED:
+        return None
+    counts = ", ".join(f"{count} {what}" for what, count in _counts(tasks).items())
+    return "\n".join([f"{dag} succeeded: {counts}", *_why_skipped(airflow, dag, run, tasks)])
+
+
+def _question(airflow: Airflow, dag: str, run: str, task: str) -> str | None:
+    """What a task asks, as Markdown, also for the summary that a person reads; None while Airflow does not know."""
     asked = [one for one in airflow.questions(dag, run) if one["task_instance"]["task_id"] == task]
-    question = {"subject": asked[0]["subject"] or "", "body": asked[0]["body"] or ""}
+    if not asked:
+        return None
+    question = f"## {asked[0]['subject']}\n\n{asked[0]['body'] or ''}\n"
     if path := os.environ.get(SUMMARY):
         with Path(path).open("a") as summary:
-            summary.write(f"## {question['subject']}\n\n{question['body']}\n")
+            summary.write(question)
     return question
 
 

@@ -75,6 +75,8 @@ def test_an_exception_lets_it_pass_and_is_a_complaint_itself_when_nothing_needs_
 def test_an_environment_that_is_not_there_is_no_clean_one(tmp_path):
     with pytest.raises(FileNotFoundError, match="make install"):
         list(installed(tmp_path))
+    assert licences.main(["no-such-environment"]) == 1
+    assert licences.main([]) == 1
 
 
 def test_this_environment_is_read():

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from local import config, runs
+from local.airflow.api import AirflowError
 from local.runs import RunError, changes, configuration, follow
 
 
@@ -102,9 +103,38 @@ def test_train_is_done_when_its_model_waits_for_a_person(tmp_path, monkeypatch):
     monkeypatch.setenv(runs.SUMMARY, str(tmp_path / "summary.md"))
     waiting = [task("register", "success", "1"), task("approve", "awaiting_input")]
     said, told = followed(Airflow(tmp_path, ("running", waiting)), "train")
-    assert told.startswith("train waits for a person: http://127.0.0.1:8080/dags/train/runs/r/tasks/approve")
+    assert told == (
+        "train waits for a person, its model is PendingManualApproval: http://127.0.0.1:8080/dags/train/runs/r"
+    )
     assert "| accuracy | 0.99 |" in said[-1]
     assert (tmp_path / "summary.md").read_text() == "## Approve version 2?\n\n| accuracy | 0.99 |\n"
+
+
+def test_a_question_that_is_still_on_the_way_is_waited_for(tmp_path):
+    airflow = Airflow(tmp_path, ("running", [task("approve", "awaiting_input")]))
+    answers = iter([[], airflow.questions("train", "r")])
+    airflow.questions = lambda dag, run: next(answers)
+    said, _ = followed(airflow, "train")
+    assert said[0].split() == ["approve", "awaiting_input"]
+    assert "| accuracy | 0.99 |" in said[1]
+
+
+def test_an_airflow_that_restarts_is_asked_again_and_one_that_stays_away_is_an_error(tmp_path, monkeypatch):
+    airflow = Airflow(tmp_path, ("success", [task("a", "success", "1")]))
+    answers = iter([AirflowError("does not answer"), {"state": "success"}])
+
+    def answer(dag, run):
+        found = next(answers)
+        if isinstance(found, AirflowError):
+            raise found
+        return found
+
+    airflow.run = answer
+    assert followed(airflow)[1] == "deploy succeeded: 1 success"
+    monkeypatch.setattr(runs, "SILENCE", -1)
+    answers = iter([AirflowError("does not answer")])
+    with pytest.raises(RunError, match="does not answer; deploy is no longer followed: http"):
+        followed(airflow)
 
 
 def test_another_dag_that_asks_is_waited_for_until_somebody_answers(tmp_path):
@@ -116,7 +146,7 @@ def test_another_dag_that_asks_is_waited_for_until_somebody_answers(tmp_path):
 
 def test_a_run_that_takes_too_long_is_an_error_that_says_that_it_goes_on(tmp_path):
     airflow = Airflow(tmp_path, ("running", [task("a", "running")]))
-    with pytest.raises(RunError, match="running after 0 s and goes on: http"):
+    with pytest.raises(RunError, match="not done after 0 s and goes on: http"):
         followed(airflow, patience=0)
 
 
