@@ -78,7 +78,7 @@ image-build: ## build a Docker image; image-push, image-sign, image-verify: into
 # --- tests and checks --------------------------------------------------------------------------
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults test-ui test-docker test-compose docker-images check lint manifests costs bench bench-peers workflows secrets licences audit
+.PHONY: test test-unit test-faults test-ui test-docker test-compose docker-images check lint manifests costs bench bench-peers workflows secrets licences audit actionlint
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "integration and not faults"
@@ -110,6 +110,8 @@ workflows: .venv/ci/lock.sha256 ## .github and its workflows: known holes, schem
 	@.venv/ci/bin/zizmor --quiet --offline .github
 	@.venv/ci/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 	@.venv/ci/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+actionlint: ## the workflows' expressions and contexts, by actionlint; needs Go, and Go's module proxy the first time
+	@go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 -shellcheck= -pyflakes=
 secrets: .venv/ci/lock.sha256 ## no password or key in any file of the repository
 	@.venv/ci/bin/python -m ci.secrets
 licences: install $(LICENSED:%=.venv/%/lock.sha256) ## every installed distribution with its licence; only permissive ones pass
