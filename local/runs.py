@@ -51,7 +51,8 @@ def why_failed(airflow: Airflow, dag: str, run: str) -> str:
     failed = [task["task_id"] for task in airflow.task_instances(dag, run) if task["state"] == "failed"]
     lines = [f"{dag} failed in {', '.join(failed) or 'no task'}: {where(airflow, dag, run)}"]
     for task in failed:
-        lines += airflow.log(dag, run, task).splitlines()[-LAST_LINES:]
+        words = [line for line in airflow.log(dag, run, task).splitlines() if "group::" not in line]
+        lines += words[-LAST_LINES:]
     return "\n".join(lines)
 
 

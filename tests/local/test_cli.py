@@ -216,10 +216,10 @@ def test_aws_env_is_the_bootstrap_user(live):
 def test_a_run_is_followed_to_its_end_and_its_failure_is_told(live):
     done = live.ok("run", "provision", "--conf", '{"dry_run": true}')
     assert re.search(r"provision succeeded: \d+ success", done)
-    failed = live.run("run", "train")
+    failed = live.run("run", "teardown", "--conf", '{"confirm": "another"}')
     assert failed.returncode == 1
     assert re.search(r"plan +failed", failed.stdout)
-    assert "no week has gold yet" in failed.stderr
+    assert "teardown failed in plan: http://127.0.0.1:" in failed.stderr
 
 
 @pytest.mark.integration
@@ -238,7 +238,7 @@ def test_an_airflow_of_one_run_works_on_the_aws_that_boto3_finds_and_is_gone_aft
     done = down.ok("run-once", "provision", "--conf", '{"dry_run": true}')
     assert re.search(r"provision succeeded: \d+ success", done)
     assert "embedded-aws" not in down.status()
-    assert [path.name for path in (down.state / "airflow/dags/provision").iterdir()] == ["provision.py"]
+    assert [path.name for path in (down.state / "airflow/dags/provision").glob("*.py")] == ["provision.py"]
     assert down.members() == []
 
 

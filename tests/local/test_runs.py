@@ -31,7 +31,7 @@ class Airflow:
         return [asked | {"task_instance": {"task_id": "approve"}}, asked | {"task_instance": {"task_id": "ask"}}]
 
     def log(self, dag, run, task, try_number=None, map_index=-1):
-        return "first line\nthe gate refuses the model"
+        return "first line\nthe gate refuses the model\nT info ::group::Post Execute\nT info ::endgroup::"
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ def test_a_run_that_had_nothing_to_do_says_why(tmp_path):
 
 def test_a_run_that_fails_is_an_error_with_the_tasks_last_words(tmp_path):
     airflow = Airflow(tmp_path, ("failed", [task("gate", "failed", "1")]))
-    with pytest.raises(RunError, match=r"(?s)train failed in gate: http.*the gate refuses the model"):
+    with pytest.raises(RunError, match=r"(?s)train failed in gate: http.*the gate refuses the model$"):
         followed(airflow, "train")
 
 
