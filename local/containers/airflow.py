@@ -98,4 +98,4 @@ def main(command: str) -> int:
     if command == "migrate":
         return subprocess.run([str(environment.BIN / "airflow"), "db", "migrate"], env=env, check=False).returncode
     program, *words = COMMANDS[command]
-    os.execve(program, [program, *words], env)  # noqa: S606
+    os.execve(program, [program, *words], env)  # nosec B606 # noqa: S606 - in place of this process
