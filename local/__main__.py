@@ -49,7 +49,7 @@ REPORTED = (
 """What a person can do something about: one line, no traceback. ValueError comes from RETAIL_* settings."""
 
 
-EMBEDDED_ONLY = ("ingest", "image", "kubeconfig", "aws-env")
+EMBEDDED_ONLY = ("image", "kubeconfig", "aws-env")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -14,7 +14,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from include import lake
-from include.settings import settings
+from include.settings import REGION, settings
 from local import config
 from local.airflow.api import Airflow
 from local.aws.credentials import session
@@ -79,8 +79,8 @@ def upload(s3: Any, file: WeeklyFile) -> bool:
     return True
 
 
-def land(aws: boto3.Session, endpoint: str, files: Iterable[WeeklyFile]) -> list[str]:
-    """Upload the files; the weeks that were not there before."""
+def land(aws: boto3.Session, endpoint: str | None, files: Iterable[WeeklyFile]) -> list[str]:
+    """Upload the files; the weeks that were not there before. endpoint: the embedded AWS's; None is the account's."""
     s3 = aws.client("s3", endpoint_url=endpoint)
     return [file.week for file in files if upload(s3, file)]
 
@@ -92,7 +92,8 @@ def main(paths: list[str]) -> None:
     world = config.load()
     files = [weekly_file(Path(path)) for path in paths]
     airflow = Airflow(world)
-    new = land(session(world), world.aws_url, files)
+    aws = (boto3.Session(region_name=REGION), None) if config.on_account() else (session(world), world.aws_url)
+    new = land(*aws, files)
     for file in files:
         if file.week not in new:
             print(f"{file.week}: that very file is there already")
