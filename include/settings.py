@@ -25,7 +25,9 @@ API_NAME = "retail-api"
 API_SERVICE_ACCOUNT = "retail-api-sa"
 API_REPOSITORY = "mlops/retail-api"
 JOBS_REPOSITORY = "mlops/retail-jobs"
+CONTROLLER_REPOSITORY = "mlops/aws-load-balancer-controller"
 MAX_BAKE_SECONDS = 45 * 60  # Airflow's role is assumed for an hour, and a task logs in to the cluster once
+HTTPS_PORT = 443
 GITHUB_ISSUER = "token.actions.githubusercontent.com"
 
 _TIME = r"^([01]\d|2[0-3]):[0-5]\d$"
@@ -121,6 +123,22 @@ class Settings(BaseSettings):
     )
     endpoint_kind: Literal["nlb", "alb"] = Field("nlb", description="what makes the API public: which load balancer")
     endpoint_port: int = Field(80, ge=1, le=65535, description="port of the public endpoint")
+    endpoint_certificate_arn: str = Field(
+        "",
+        pattern=rf"^(arn:aws:acm:{REGION}:\d{{12}}:certificate/[0-9a-f-]{{36}})?$",
+        description="certificate in ACM: an alb then answers HTTPS at 443, and its HTTP port only leads there",
+    )
+    endpoint_host: str = Field(
+        "",
+        max_length=253,
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+)?$",
+        description="name under which users ask an alb; it answers no other",
+    )
+    controller_digest: str = Field(
+        "",
+        pattern=r"^(sha256:[0-9a-f]{64})?$",
+        description="digest that the load balancer controller's image must have; empty: as its release's tag says",
+    )
     overlay: Literal["eks", "embedded"] = "eks"
     require_image_scan: bool = Field(True, description="deploy refuses an image without a finished, clean scan")
 
@@ -134,6 +152,18 @@ class Settings(BaseSettings):
     def _two_moments(self) -> Self:
         if self.scale_down_at == self.scale_up_at:
             raise ValueError("RETAIL_SCALE_DOWN_AT and RETAIL_SCALE_UP_AT name the same time: which of them shall win?")
+        return self
+
+    @model_validator(mode="after")
+    def _endpoint_fits(self) -> Self:
+        if self.endpoint_kind == "nlb" and (self.endpoint_certificate_arn or self.endpoint_host):
+            raise ValueError("RETAIL_ENDPOINT_CERTIFICATE_ARN and RETAIL_ENDPOINT_HOST need RETAIL_ENDPOINT_KIND=alb")
+        if self.endpoint_kind == "alb" and self.overlay == "embedded":
+            raise ValueError(
+                "RETAIL_ENDPOINT_KIND=alb needs EKS: no load balancer controller runs in the embedded cluster; use nlb"
+            )
+        if self.endpoint_certificate_arn and self.endpoint_port == HTTPS_PORT:
+            raise ValueError("RETAIL_ENDPOINT_PORT is the port that leads to HTTPS: it cannot be 443 itself")
         return self
 
     @property
