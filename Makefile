@@ -78,7 +78,7 @@ image-build: ## build a Docker image; image-push, image-sign, image-verify: into
 # --- tests and checks --------------------------------------------------------------------------
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults test-ui test-docker test-compose docker-images check lint manifests costs bench bench-peers workflows secrets licences audit actionlint
+.PHONY: test test-unit test-faults test-ui test-docker test-compose docker-images check lint manifests alb-controller costs bench bench-peers workflows secrets licences audit actionlint
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "integration and not faults"
@@ -120,6 +120,8 @@ audit: .venv/ci/lock.sha256 ## known vulnerabilities in what the locks name; nee
 	@.venv/ci/bin/python -m ci.audit
 manifests: install ## render k8s/rendered from the overlays
 	@$(PY) k8s/render.py
+alb-controller: install ## fetch what provision applies for RETAIL_ENDPOINT_KIND=alb, known by its hash
+	@$(PY) k8s/alb-controller/fetch.py
 costs: install ## write docs/costs.md: what a month costs, by resource
 	@.venv/dev/bin/python docs/costs.py
 bench: install ## measure the ETL and the API against their stored baselines

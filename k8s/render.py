@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-OVERLAYS = ("eks", "embedded")
+OVERLAYS = ("eks", "eks-alb", "embedded")
 
 
 def kubectl() -> str:

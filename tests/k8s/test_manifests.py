@@ -1,5 +1,6 @@
 """What deploy applies: rendered from the overlays, restricted, by digest, and gentle to users."""
 
+import ipaddress
 import re
 import subprocess
 import sys
@@ -9,11 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
+from include import templates
 from include.settings import API_NAME, API_SERVICE_ACCOUNT, NAMESPACE
 from k8s import render
 
 K8S = Path(__file__).resolve().parents[2] / "k8s"
-OVERLAYS = ("eks", "embedded")
+OVERLAYS = ("eks", "eks-alb", "embedded")
+
+USERS = ("retail-api", "retail-api-public")
+"""Services that users' requests come by."""
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -53,19 +58,23 @@ def test_rendered_manifests_are_those_of_the_overlays(environment):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_exactly_these_objects_are_applied(manifests):
-    assert sorted((item["kind"], item["metadata"]["name"]) for item in manifests) == [
-        ("Deployment", "retail-api"),
-        ("HorizontalPodAutoscaler", "retail-api"),
-        ("NetworkPolicy", "retail-api"),
-        ("NetworkPolicy", "retail-api-verify"),
-        ("PodDisruptionBudget", "retail-api"),
-        ("Service", "retail-api"),
-        ("Service", "retail-api-canary"),
-        ("Service", "retail-api-public"),
-        ("Service", "retail-api-stable"),
-        ("ServiceAccount", "retail-api-sa"),
-    ]
+@pytest.mark.parametrize(("overlay", "kind"), [("eks", "Service"), ("eks-alb", "Ingress"), ("embedded", "Service")])
+def test_exactly_these_objects_are_applied(overlay, kind):
+    manifests = documents(K8S / "rendered" / f"{overlay}.yaml")
+    assert sorted((item["kind"], item["metadata"]["name"]) for item in manifests) == sorted(
+        [
+            ("Deployment", "retail-api"),
+            ("HorizontalPodAutoscaler", "retail-api"),
+            ("NetworkPolicy", "retail-api"),
+            ("NetworkPolicy", "retail-api-verify"),
+            ("PodDisruptionBudget", "retail-api"),
+            ("Service", "retail-api"),
+            ("Service", "retail-api-canary"),
+            ("Service", "retail-api-stable"),
+            ("ServiceAccount", "retail-api-sa"),
+            (kind, "retail-api-public"),
+        ]
+    )
     assert {item["metadata"]["namespace"] for item in manifests} == {NAMESPACE}
 
 
@@ -171,11 +180,84 @@ def test_autoscaler_and_budget_are_of_the_deployment(manifests):
     assert selected.items() <= labels.items()
 
 
-@pytest.mark.parametrize("name", ["retail-api", "retail-api-public"])
-def test_services_select_only_pods_in_service(manifests, name):
-    service = one(manifests, "Service", name)["spec"]
-    assert service["selector"]["retail-mlops/in-service"] == "true"
-    assert {port["targetPort"] for port in service["ports"]} == {"http"}
+def test_services_of_users_select_only_pods_in_service(manifests):
+    named = [item for item in manifests if item["kind"] == "Service" and item["metadata"]["name"] in USERS]
+    assert named
+    for service in (item["spec"] for item in named):
+        assert service["selector"]["retail-mlops/in-service"] == "true"
+        assert {port["targetPort"] for port in service["ports"]} == {"http"}
+
+
+def test_ingress_leads_to_the_users_service_and_asks_pods_themselves_whether_they_are_ready():
+    manifests = documents(K8S / "rendered" / "eks-alb.yaml")
+    ingress = one(manifests, "Ingress", "retail-api-public")
+    said = {key.partition("/")[2]: text for key, text in ingress["metadata"]["annotations"].items()}
+    assert (said["scheme"], said["target-type"]) == ("internet-facing", "ip")
+    ((path,),) = [rule["http"]["paths"] for rule in ingress["spec"]["rules"]]
+    backend = path["backend"]["service"]
+    service = one(manifests, "Service", backend["name"])
+    assert backend["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
+    assert service["spec"]["selector"]["retail-mlops/in-service"] == "true"
+    (container,) = one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert said["healthcheck-path"] == container["readinessProbe"]["httpGet"]["path"]
+
+
+def test_load_balancer_may_reach_the_pods():
+    """Its addresses are those of the public subnets, which the rule's range has to hold."""
+    rule = one(documents(K8S / "rendered" / "eks-alb.yaml"), "NetworkPolicy")["spec"]["ingress"][0]
+    allowed = ipaddress.ip_network(rule["from"][0]["ipBlock"]["cidr"])
+    network = templates.read((K8S.parent / "infra" / "network.yaml").read_text())["Resources"]
+    public = [ipaddress.ip_network(network[f"PublicSubnet{zone}"]["Properties"]["CidrBlock"]) for zone in "AB"]
+    assert all(subnet.subnet_of(allowed) for subnet in public)
+
+
+# --- the load balancer controller ---
+CONTROLLER = documents(K8S / "alb-controller" / "controller.yaml")
+
+
+def test_controller_meets_the_restricted_standard_in_a_namespace_that_enforces_it():
+    (namespace,) = [item for item in CONTROLLER if item["kind"] == "Namespace"]
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    pod = one(CONTROLLER, "Deployment", namespace["metadata"]["name"])["spec"]["template"]["spec"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_controller_gets_no_wildcard_and_changes_nothing_outside_two_namespaces():
+    rules = [(item["kind"], rule) for item in CONTROLLER for rule in item.get("rules", []) if "Role" in item["kind"]]
+    assert len(rules) > 10
+    for kind, rule in rules:
+        assert not any("*" in rule[field] for field in ("apiGroups", "resources", "verbs"))
+        assert "secrets" not in rule["resources"]
+        if kind == "ClusterRole":
+            assert set(rule["verbs"]) <= {"get", "list", "watch"}
+
+
+def test_controller_is_for_ingresses_of_one_namespace():
+    (container,) = one(CONTROLLER, "Deployment", "aws-load-balancer-controller")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert {f"--watch-namespace={NAMESPACE}", "--ingress-class=alb"} <= set(container["args"])
+    off = next(text for text in container["args"] if text.startswith("--feature-gates=")).partition("=")[2]
+    assert dict(pair.split("=") for pair in off.split(",")) == {
+        "EnableServiceController": "false",
+        "NLBGatewayAPI": "false",
+        "ALBGatewayAPI": "false",
+        "LBCapacityReservation": "false",
+    }
+
+
+def test_pods_are_made_also_while_the_controller_is_away():
+    (hook,) = one(CONTROLLER, "MutatingWebhookConfiguration", "aws-load-balancer-controller")["webhooks"]
+    assert hook["failurePolicy"] == "Ignore"
+    assert hook["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": NAMESPACE}
 
 
 def test_network_rules_let_in_the_api_port_only(manifests):
