@@ -10,6 +10,7 @@ import yaml
 
 from include import templates
 from include.settings import (
+    CONTROLLER_REPOSITORY,
     GITHUB_ISSUER,
     JOBS_REPOSITORY,
     METRIC_NAMESPACE,
@@ -39,7 +40,7 @@ TAGS_OF = {"AWS::Budgets::Budget": "ResourceTags"}
 """Where the property has another name."""
 NO_NARROWER_RESOURCE = re.compile(
     r"ecr:GetAuthorizationToken|cloudwatch:(PutMetricData|GetMetric\w+|ListMetrics)|sagemaker:List\w+"
-    r"|ec2:DescribeInstances|elasticloadbalancing:Describe\w+"
+    r"|ec2:Describe(?!Attribute)\w+|elasticloadbalancing:Describe\w+"
 )
 """Actions that AWS offers on `*` only."""
 
@@ -110,10 +111,11 @@ def test_names_are_those_that_the_code_uses():
         for item in load(path)["Resources"].values()
         if item["Type"] == "AWS::IAM::Role"
     }
-    names = ("job", "airflow", "api", "cluster", "node", "deploy", "backstop")
+    names = ("job", "airflow", "api", "cluster", "node", "deploy", "backstop", "alb-controller")
     assert roles == {settings().role(name).rpartition("/")[2] for name in names}
     assert resource("registry", "ModelPackageGroup")["ModelPackageGroupName"] == MODEL_PACKAGE_GROUP
     assert resource("registry", "JobsRepository")["RepositoryName"] == JOBS_REPOSITORY
+    assert resource("registry", "ControllerRepository")["RepositoryName"] == CONTROLLER_REPOSITORY
     bucket = resource("lake", "Bucket")["BucketName"]["Sub"]
     assert bucket.replace("${Environment}", "dev").replace("${AWS::AccountId}", "123456789012") == settings().bucket
 
@@ -178,6 +180,40 @@ def test_pods_may_become_the_api_role_and_nobody_else():
     assert '"${Issuer}:aud": "sts.amazonaws.com"' in text
 
 
+def test_pods_of_the_controller_may_become_its_role_and_nobody_else():
+    text = resource("cluster", "ControllerRole")["AssumeRolePolicyDocument"]["Fn::Sub"][0]
+    account = "aws-load-balancer-controller:aws-load-balancer-controller"
+    assert f'"${{Issuer}}:sub": "system:serviceaccount:{account}"' in text
+    assert '"${Issuer}:aud": "sts.amazonaws.com"' in text
+
+
+def test_controller_changes_only_what_carries_the_clusters_name():
+    role = resource("cluster", "ControllerRole")
+    for statement in statements(role):
+        if statement["Sid"] in ("Look", "MakeInOurNetwork", "LetTheLoadBalancerReachThePods", "FirstInTheAccount"):
+            continue  # reads; makes nothing by itself; one security group; AWS's own role
+        asked = statement["Condition"]["StringEquals"]
+        tags = {key: value for key, value in asked.items() if key.endswith("Tag/elbv2.k8s.aws/cluster")}
+        assert list(tags.values()) == [{"Ref": "ClusterName"}], statement["Sid"]
+    own = next(one for one in statements(role) if one["Sid"] == "LetTheLoadBalancerReachThePods")
+    assert own["Resource"]["Sub"].endswith(":security-group/${Cluster.ClusterSecurityGroupId}")
+    tagging = next(one for one in statements(role) if one["Sid"] == "TagWhatIsBeingMade" and "elastic" in one["Action"])
+    made = ["CreateLoadBalancer", "CreateTargetGroup", "CreateListener", "CreateRule"]
+    assert tagging["Condition"]["StringEquals"]["elasticloadbalancing:CreateAction"] == made
+    made_in = [one["Sid"] for one in statements(role) if listed(one["Action"]) == ["ec2:CreateSecurityGroup"]]
+    assert made_in == ["MakeInOurNetwork", "MakeWithTheClustersName"]  # IAM asks for the VPC and for the group
+
+
+@pytest.mark.parametrize(
+    ("stack", "name"),
+    [("network", "LoadBalancingEndpoint"), ("registry", "ControllerRepository"), ("cluster", "ControllerRole")],
+)
+def test_what_an_alb_needs_is_made_for_an_alb_only(stack, name):
+    template = load(INFRA / f"{stack}.yaml")
+    assert template["Resources"][name]["Condition"] == "WithController"
+    assert template["Conditions"]["WithController"] == {"Equals": [{"Ref": "EndpointKind"}, "alb"]}
+
+
 def test_only_main_and_its_environment_on_github_become_the_deploy_role():
     role = resource("identity", "DeployRole")
     [trust] = role["AssumeRolePolicyDocument"]["Statement"]
@@ -225,7 +261,7 @@ def test_the_cluster_is_not_open_to_the_world():
 
 
 def test_images_are_immutable_and_scanned():
-    for name in ("ApiRepository", "JobsRepository"):
+    for name in ("ApiRepository", "JobsRepository", "ControllerRepository"):
         repository = resource("registry", name)
         assert repository["ImageTagMutability"] == "IMMUTABLE"
         assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
