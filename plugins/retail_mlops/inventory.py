@@ -14,7 +14,14 @@ from typing import Final
 
 from include import costs
 from include.costs import Kind
-from include.settings import API_REPOSITORY, CLUSTER_NAME, JOBS_REPOSITORY, MODEL_PACKAGE_GROUP, PROJECT
+from include.settings import (
+    API_REPOSITORY,
+    CLUSTER_NAME,
+    CONTROLLER_REPOSITORY,
+    JOBS_REPOSITORY,
+    MODEL_PACKAGE_GROUP,
+    PROJECT,
+)
 
 CLUSTER_TAGS: Final = (
     "eks:cluster-name",
@@ -24,8 +31,10 @@ CLUSTER_TAGS: Final = (
     "cluster.k8s.amazonaws.com/name",
 )
 """Tags whose value is the name of the cluster that a thing was made for; `kubernetes.io/cluster/<name>` is another."""
+INGRESS_TAG: Final = "ingress.k8s.aws/stack"
+"""Names the Ingress that its controller made a load balancer of."""
 CLUSTER_LOGS: Final = (f"/aws/eks/{CLUSTER_NAME}/", f"/aws/containerinsights/{CLUSTER_NAME}/")
-REGISTRY_NAMES: Final = (API_REPOSITORY, JOBS_REPOSITORY, MODEL_PACKAGE_GROUP)
+REGISTRY_NAMES: Final = (API_REPOSITORY, CONTROLLER_REPOSITORY, JOBS_REPOSITORY, MODEL_PACKAGE_GROUP)
 LAKES: Final = "mlops-retail-prediction-"
 _NAMED: Final = re.compile(r"/?(?:mlops-retail|retail-mlops)[-/](?:(?:prediction|audit)-)?([a-z][a-z0-9]*)(?:[-/].*)?")
 _STACK: Final = re.compile(r"mlops-retail-([a-z][a-z0-9]{1,11})-[a-z]+")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from include import lake
-from include.settings import API_NAME, API_SERVICE_ACCOUNT, settings
+from include.settings import API_NAME, API_SERVICE_ACCOUNT, HTTPS_PORT, settings
 from retail_mlops.dag_defaults import ROOT
 from retail_mlops.errors import RetailError
 from retail_mlops.evidence import table
@@ -88,11 +89,20 @@ class Release:
 
 
 LOAD_BALANCER_TAGS: Final = "service.beta.kubernetes.io/aws-load-balancer-additional-resource-tags"
+ALB: Final = "alb.ingress.kubernetes.io/"
+"""Beginning of an Ingress's annotations that its controller reads."""
+TLS_POLICY: Final = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+"""TLS 1.2 with forward secrecy, and 1.3: AWS's recommendation."""
+
+
+def overlay() -> str:
+    """Name of the rendered manifests in force."""
+    return settings().overlay + ("-alb" if settings().endpoint_kind == "alb" else "")
 
 
 def rendered() -> list[dict[str, Any]]:
     """The manifests of the overlay in force, as `make manifests` rendered them."""
-    path = ROOT / "k8s" / "rendered" / f"{settings().overlay}.yaml"
+    path = ROOT / "k8s" / "rendered" / f"{overlay()}.yaml"
     return [document for document in yaml.safe_load_all(path.read_text()) if document]
 
 
@@ -105,29 +115,60 @@ def patched(manifests: list[dict[str, Any]], release: Release) -> list[dict[str,
     find = {(item["kind"], item["metadata"]["name"]): item for item in result}
     wanted = ("Deployment", API_NAME), ("ServiceAccount", API_SERVICE_ACCOUNT)
     if missing := [f"{kind} {name}" for kind, name in wanted if (kind, name) not in find]:
-        raise RetailError(f"k8s/rendered/{settings().overlay}.yaml has no {', '.join(missing)}")
+        raise RetailError(f"k8s/rendered/{overlay()}.yaml has no {', '.join(missing)}")
     deployment = find[wanted[0]]
     service_account(result)
     template = deployment["spec"]["template"]
     for metadata in (deployment["metadata"], template["metadata"]):
         metadata.setdefault("annotations", {}).update(release.annotations())
     tell(template["spec"]["containers"][0], release.image, release.environment())
-    return [item for item in result if not _is_public(item)]
+    return [item for item in result if not is_public(item)]
 
 
 def endpoint(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What makes the API public: a Service of type LoadBalancer at the port of the settings, with their tags."""
-    found = copy.deepcopy([item for item in manifests if _is_public(item)])
+    """What makes the API public, with the settings' port, tags, certificate and host: a Service of type LoadBalancer,
+    or an Ingress."""
+    found = copy.deepcopy([item for item in manifests if is_public(item)])
     tags = settings().tags | {"Component": "endpoint"}
-    for service in found:
-        service["spec"]["ports"][0]["port"] = settings().endpoint_port
-        text = ",".join(f"{key}={text}" for key, text in tags.items())
-        service["metadata"]["annotations"][LOAD_BALANCER_TAGS] = text
+    text = ",".join(f"{key}={text}" for key, text in tags.items())
+    for item in found:
+        if item["kind"] == "Ingress":
+            item["metadata"]["annotations"] |= _of_alb(text)
+            for rule in item["spec"]["rules"] if settings().endpoint_host else ():
+                rule["host"] = settings().endpoint_host
+        else:
+            item["spec"]["ports"][0]["port"] = settings().endpoint_port
+            item["metadata"]["annotations"][LOAD_BALANCER_TAGS] = text
     return found
 
 
-def _is_public(item: dict[str, Any]) -> bool:
-    return item["kind"] == "Service" and item["spec"].get("type") == "LoadBalancer"
+def _of_alb(tags: str) -> dict[str, str]:
+    """The annotations of an Ingress that follow from the settings."""
+    ours, ports = settings(), [{"HTTP": settings().endpoint_port}]
+    said = {"load-balancer-name": ours.prefix.strip("-"), "tags": tags}
+    if ours.endpoint_certificate_arn:
+        ports.append({"HTTPS": HTTPS_PORT})
+        said |= {"certificate-arn": ours.endpoint_certificate_arn, "ssl-policy": TLS_POLICY}
+        said["ssl-redirect"] = str(HTTPS_PORT)
+    said["listen-ports"] = json.dumps(ports)
+    return {f"{ALB}{key}": value for key, value in said.items()}
+
+
+def is_public(item: dict[str, Any]) -> bool:
+    """Whether a load balancer is made of it."""
+    return item["kind"] == "Ingress" or (item["kind"] == "Service" and item["spec"].get("type") == "LoadBalancer")
+
+
+def address(item: dict[str, Any]) -> str:
+    """URL of a live endpoint (camelCase), with the load balancer's own name where users ask for another; "" while its
+    load balancer is not there."""
+    (found, *_) = item.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
+    name = found.get("hostname") or found.get("ip") or ""
+    if not name or item["kind"] == "Service":
+        return f"http://{name}:{item['spec']['ports'][0]['port']}" if name else ""
+    (scheme, port) = next(iter(json.loads(item["metadata"]["annotations"][f"{ALB}listen-ports"])[-1].items()))
+    host = item["spec"]["rules"][0].get("host", "")
+    return f"{scheme.lower()}://{host or name}:{port}" + (f" (point {host} at {name})" if host else "")
 
 
 def service_account(manifests: list[dict[str, Any]]) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Balancer(_Document):
     name: str
     addresses: int
     service: str = ""
-    """The Kubernetes Service that it was made for, and goes with."""
+    """The Kubernetes Service or Ingress that it was made for, and goes with."""
 
 
 class Job(_Document):
@@ -100,7 +100,7 @@ class State(_Document):
     workloads: tuple[Workload, ...] = ()
     autoscalers: tuple[Autoscaler, ...] = ()
     services: tuple[dict[str, Any], ...] = ()
-    """Manifests of the public endpoint."""
+    """Manifests of the public endpoint: a Service, or an Ingress."""
     open_nodes: tuple[str, ...] = ()
     """Nodes that took pods."""
     release: str | None = None
@@ -127,7 +127,7 @@ class State(_Document):
                 "node_groups": _joined(self.node_groups, live.node_groups, _name),
                 "workloads": _joined(self.workloads, live.workloads, _name),
                 "autoscalers": _joined(self.autoscalers, live.autoscalers, _name),
-                "services": _joined(self.services, live.services, lambda service: service["metadata"]["name"]),
+                "services": _joined(self.services, live.services, identity),
                 "open_nodes": tuple(dict.fromkeys((*self.open_nodes, *live.open_nodes))),
                 "release": self.release or live.release,
             }
@@ -136,6 +136,11 @@ class State(_Document):
 
 def _name(thing: Any) -> str:
     return thing.name
+
+
+def identity(manifest: Mapping[str, Any]) -> tuple[str, str]:
+    """(kind, name)."""
+    return manifest["kind"], manifest["metadata"]["name"]
 
 
 def _joined(known: Iterable[Any], seen: Iterable[Any], key: Any) -> tuple[Any, ...]:
@@ -196,21 +201,23 @@ def is_stopped(groups: Iterable[NodeGroup]) -> bool:
     return any(size_of(group) != group for group in groups)
 
 
-def bare(service: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest that makes a live Service (camelCase) again, without what the cluster filled in."""
-    about, spec = service["metadata"], service["spec"]
+def bare(endpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest that makes a live Service or Ingress (camelCase) again, without what the cluster filled in."""
+    about, spec = endpoint["metadata"], endpoint["spec"]
     annotations = {key: text for key, text in about.get("annotations", {}).items() if not key.startswith("kubectl.")}
-    ports = [{key: value for key, value in port.items() if key != "nodePort"} for port in spec["ports"]]
+    if endpoint["kind"] == "Service":
+        ports = [{key: value for key, value in port.items() if key != "nodePort"} for port in spec["ports"]]
+        spec = {key: value for key, value in spec.items() if key not in SERVERS_OWN} | {"ports": ports}
     return {
-        "apiVersion": "v1",
-        "kind": "Service",
+        "apiVersion": endpoint["apiVersion"],
+        "kind": endpoint["kind"],
         "metadata": {
             "name": about["name"],
             "namespace": about["namespace"],
             "labels": about.get("labels", {}),
             "annotations": annotations,
         },
-        "spec": {key: value for key, value in spec.items() if key not in SERVERS_OWN} | {"ports": ports},
+        "spec": spec,
     }
 
 
@@ -295,9 +302,12 @@ class Leftover(_Document):
 
 
 def left(
-    nodes: Iterable[str], instances: Iterable[Instance], balancers: Iterable[Balancer], services: Iterable[str]
+    nodes: Iterable[str],
+    instances: Iterable[Instance],
+    balancers: Iterable[Balancer],
+    endpoints: Iterable[Mapping[str, Any]],
 ) -> list[Leftover]:
-    """All that has to be gone and is not."""
+    """All that has to be gone and is not. endpoints: objects of Kubernetes."""
     return [
         *(Leftover(kind="node", name=name, why="registered in the cluster") for name in nodes),
         *(
@@ -309,12 +319,12 @@ def left(
             )
             for one in instances
         ),
-        *(Leftover(kind="Service", name=name, why="of type LoadBalancer") for name in services),
+        *(Leftover(kind=kind, name=name, why="a public endpoint") for kind, name in map(identity, endpoints)),
         *(
             Leftover(
                 kind="load balancer",
                 name=one.name,
-                why=f"of Service {one.service or '(none)'}",
+                why=f"of {one.service or 'no Service and no Ingress'}",
                 goes=bool(one.service),
             )
             for one in balancers

@@ -23,10 +23,22 @@ RELEASE = Release(
 BUCKET = "mlops-retail-prediction-dev-123456789012"
 
 
-@pytest.fixture(params=["eks", "embedded"])
-def overlay(request, monkeypatch):
-    monkeypatch.setattr(releases, "settings", lambda: Settings(overlay=request.param, endpoint_port=8088))
+KINDS = {
+    "eks": {"overlay": "eks"},
+    "eks-alb": {"overlay": "eks", "endpoint_kind": "alb"},
+    "embedded": {"overlay": "embedded"},
+}
+CERTIFICATE = f"arn:aws:acm:ap-southeast-1:123456789012:certificate/{'0' * 8}-0000-0000-0000-{'0' * 12}"
+
+
+def using(monkeypatch, **told):
+    monkeypatch.setattr(releases, "settings", lambda: Settings(endpoint_port=8088, **told))
     return rendered()
+
+
+@pytest.fixture(params=KINDS)
+def overlay(request, monkeypatch):
+    return using(monkeypatch, **KINDS[request.param])
 
 
 def one(manifests, kind, name):
@@ -66,19 +78,87 @@ def test_annotations_say_what_runs(overlay):
     assert RELEASE.is_live(deployment)
 
 
-def test_role_and_port_come_from_the_settings(overlay):
+def test_role_comes_from_the_settings(overlay):
     manifests = patched(overlay, RELEASE)
     account = one(manifests, "ServiceAccount", "retail-api-sa")
     role = "arn:aws:iam::123456789012:role/mlops-retail-dev-api"
     assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == role
-    (public,) = releases.endpoint(overlay)
-    assert (public["metadata"]["name"], public["spec"]["ports"][0]["port"]) == ("retail-api-public", 8088)
-    tags = public["metadata"]["annotations"][releases.LOAD_BALANCER_TAGS].split(",")
-    assert {tag.partition("=")[0] for tag in tags} == {"Project", "Environment", "Component", "Owner", "CostCenter"}
+
+
+TAGS = {"Project", "Environment", "Component", "Owner", "CostCenter"}
+
+
+def names_of(tags):
+    return {tag.partition("=")[0] for tag in tags.split(",")}
+
+
+@pytest.mark.parametrize("kind", ["eks", "embedded"])
+def test_endpoint_is_a_service_at_the_port_of_the_settings_with_their_tags(monkeypatch, kind):
+    (public,) = releases.endpoint(using(monkeypatch, **KINDS[kind]))
+    assert (public["kind"], public["metadata"]["name"]) == ("Service", "retail-api-public")
+    assert public["spec"]["ports"][0]["port"] == 8088
+    assert names_of(public["metadata"]["annotations"][releases.LOAD_BALANCER_TAGS]) == TAGS
+
+
+def alb(monkeypatch, **told):
+    """The Ingress, and what it says to its controller."""
+    (public,) = releases.endpoint(using(monkeypatch, overlay="eks", endpoint_kind="alb", **told))
+    assert (public["kind"], public["metadata"]["name"]) == ("Ingress", "retail-api-public")
+    return public, {key.removeprefix(releases.ALB): text for key, text in public["metadata"]["annotations"].items()}
+
+
+def test_endpoint_of_an_alb_is_an_ingress_at_the_port_of_the_settings_with_their_tags(monkeypatch):
+    public, said = alb(monkeypatch)
+    assert said["listen-ports"] == '[{"HTTP": 8088}]'
+    assert said["load-balancer-name"] == "mlops-retail-dev"
+    assert names_of(said["tags"]) == TAGS
+    assert "host" not in public["spec"]["rules"][0]
+    assert not {"certificate-arn", "ssl-redirect", "ssl-policy"} & set(said)
+
+
+def test_certificate_makes_the_port_lead_to_https(monkeypatch):
+    _, said = alb(monkeypatch, endpoint_certificate_arn=CERTIFICATE)
+    assert said["listen-ports"] == '[{"HTTP": 8088}, {"HTTPS": 443}]'
+    assert (said["certificate-arn"], said["ssl-redirect"]) == (CERTIFICATE, "443")
+    assert "TLS13" in said["ssl-policy"]
+
+
+def test_host_is_the_only_one_that_is_answered(monkeypatch):
+    public, _ = alb(monkeypatch, endpoint_host="prices.example.com")
+    assert [rule["host"] for rule in public["spec"]["rules"]] == ["prices.example.com"]
+
+
+def live(public, **found):
+    return public | {"status": {"loadBalancer": {"ingress": [found]} if found else {}}}
+
+
+def test_address_of_a_service_is_its_load_balancers(monkeypatch):
+    (public,) = releases.endpoint(using(monkeypatch, overlay="eks"))
+    assert releases.address(live(public)) == ""
+    assert releases.address(live(public, hostname="a.elb")) == "http://a.elb:8088"
+    assert releases.address(live(public, ip="127.0.0.1")) == "http://127.0.0.1:8088"
+
+
+@pytest.mark.parametrize(
+    ("told", "address"),
+    [
+        ({}, "http://a.elb:8088"),
+        ({"endpoint_certificate_arn": CERTIFICATE}, "https://a.elb:443"),
+        (
+            {"endpoint_certificate_arn": CERTIFICATE, "endpoint_host": "prices.example.com"},
+            "https://prices.example.com:443 (point prices.example.com at a.elb)",
+        ),
+    ],
+)
+def test_address_of_an_ingress_says_how_to_ask_and_where_a_name_of_ones_own_has_to_lead(monkeypatch, told, address):
+    public, _ = alb(monkeypatch, **told)
+    assert releases.address(live(public)) == ""
+    assert releases.address(live(public, hostname="a.elb")) == address
 
 
 def test_public_endpoint_is_not_part_of_a_release(overlay):
     for manifests in (patched(overlay, RELEASE), releases.canary(overlay, RELEASE)):
+        assert not any(item["kind"] == "Ingress" for item in manifests)
         assert all(item["spec"]["type"] == "ClusterIP" for item in manifests if item["kind"] == "Service")
 
 
@@ -146,10 +226,8 @@ def test_canary_is_the_very_pod_that_will_be_promoted_but_outside_the_services(o
     reached = {name for name, selector in selectors.items() if matches(selector, labels)}
     assert reached == {"retail-api-canary"}
     joined = labels | releases.IN_SERVICE
-    assert {name for name, selector in selectors.items() if matches(selector, joined)} == reached | {
-        "retail-api",
-        "retail-api-public",
-    }
+    users = {"retail-api", "retail-api-public"} & selectors.keys()  # an Ingress leads to the first
+    assert {name for name, selector in selectors.items() if matches(selector, joined)} == reached | users
     assert matches(canary["spec"]["selector"]["matchLabels"], labels)
     assert not matches(stable["spec"]["selector"]["matchLabels"], joined)
 

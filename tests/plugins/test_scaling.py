@@ -100,6 +100,8 @@ def test_group_that_the_backstop_stopped_is_recorded_at_its_stacks_size():
 
 def test_service_is_recorded_without_what_the_cluster_added():
     live = {
+        "apiVersion": "v1",
+        "kind": "Service",
         "metadata": {
             "name": "retail-api-public",
             "namespace": "mlops",
@@ -135,6 +137,28 @@ def test_service_is_recorded_without_what_the_cluster_added():
             "ports": [{"name": "http", "port": 8088, "targetPort": "http"}],
         },
     }
+
+
+def test_ingress_is_recorded_as_it_was_asked_for():
+    asked = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {
+            "name": "retail-api-public",
+            "namespace": "mlops",
+            "labels": {"app.kubernetes.io/name": "retail-api"},
+            "annotations": {"alb.ingress.kubernetes.io/target-type": "ip"},
+        },
+        "spec": {"ingressClassName": "alb", "rules": [{"host": "a.example.com", "http": {"paths": []}}]},
+    }
+    added = {"uid": "1", "finalizers": ["ingress.k8s.aws/resources"], "generation": 1}
+    live = asked | {"metadata": asked["metadata"] | added, "status": {"loadBalancer": {"ingress": [{}]}}}
+    assert scaling.bare(live) == asked
+
+
+def test_service_and_ingress_of_one_name_are_two_endpoints():
+    ingress = {"kind": "Ingress", "metadata": {"name": "retail-api-public"}, "spec": {}}
+    assert {one["kind"] for one in UP.with_new(State(services=(ingress,))).services} == {"Service", "Ingress"}
 
 
 # --- who goes first ---
@@ -211,14 +235,14 @@ def test_everything_left_is_named_in_the_table():
         ["i-1"],
         [Instance(id="i-1", type="t3.medium", state="running", node_group="general")],
         [Balancer(name="a123", addresses=2)],
-        ["retail-api-public"],
+        [{"kind": "Service", "metadata": {"name": "retail-api-public"}}],
     )
     assert scaling.table(leftovers).splitlines() == [
         "what           name               why",
         "node           i-1                registered in the cluster",
         "EC2 instance   i-1                t3.medium, running, of node group general",
-        "Service        retail-api-public  of type LoadBalancer",
-        "load balancer  a123               of Service (none)",
+        "Service        retail-api-public  a public endpoint",
+        "load balancer  a123               of no Service and no Ingress",
     ]
 
 

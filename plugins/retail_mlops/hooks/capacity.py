@@ -14,8 +14,8 @@ from kubernetes.client.exceptions import ApiException
 from include.settings import API_NAME, NAMESPACE
 from retail_mlops.errors import RetailError
 from retail_mlops.hooks.cluster import Cluster
-from retail_mlops.releases import ANNOTATION, CANARY
-from retail_mlops.scaling import Autoscaler, NodeGroup, State, Workload, bare, size_of
+from retail_mlops.releases import ANNOTATION, CANARY, address, is_public
+from retail_mlops.scaling import Autoscaler, NodeGroup, State, Workload, bare, identity, size_of
 
 GROUP: Final = "eks.amazonaws.com/nodegroup"
 """Label of a node: the node group it is of."""
@@ -30,7 +30,7 @@ class Capacity(LoggingMixin):
     def __init__(self, cluster: Cluster, timeout: float, poll: float) -> None:
         super().__init__()
         self.cluster, self.timeout, self.poll = cluster, timeout, poll
-        self.scalers = client.AutoscalingV2Api(cluster.api)
+        self.scalers, self.networks = client.AutoscalingV2Api(cluster.api), client.NetworkingV1Api(cluster.api)
 
     # --- what is there ---
     def state(self, groups: Iterable[NodeGroup]) -> State:
@@ -51,7 +51,7 @@ class Capacity(LoggingMixin):
                 )
                 for one in self._autoscalers()
             ),
-            services=tuple(bare(service) for service in self.endpoints()),
+            services=tuple(bare(one) for one in self.endpoints()),
             open_nodes=tuple(
                 node["metadata"]["name"] for node in self.nodes() if not node["spec"].get("unschedulable")
             ),
@@ -65,9 +65,14 @@ class Capacity(LoggingMixin):
         return self._plain(self.scalers.list_namespaced_horizontal_pod_autoscaler(NAMESPACE))
 
     def endpoints(self) -> list[Object]:
-        """Services of type LoadBalancer."""
+        """Services of type LoadBalancer, and Ingresses; a list leaves out what kind its items are."""
         services = self._plain(self.cluster.core.list_namespaced_service(NAMESPACE))
-        return [one for one in services if one["spec"]["type"] == "LoadBalancer"]
+        ingresses = self._plain(self.networks.list_namespaced_ingress(NAMESPACE))
+        every = [
+            *({"apiVersion": "v1", "kind": "Service"} | one for one in services),
+            *({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress"} | one for one in ingresses),
+        ]
+        return [one for one in every if is_public(one)]
 
     def nodes(self) -> list[Object]:
         return self._plain(self.cluster.core.list_node())
@@ -81,15 +86,26 @@ class Capacity(LoggingMixin):
         return self.cluster.api.sanitize_for_serialization(listed)["items"]
 
     # --- off ---
-    def remove_endpoints(self) -> None:
-        """Deletes the Services of type LoadBalancer; each is gone when its load balancer is (the finalizer's work)."""
-        for service in self.endpoints():
-            self.log.info("removing the public endpoint %s", service["metadata"]["name"])
-            _unless_gone(self.cluster.core.delete_namespaced_service, service["metadata"]["name"], NAMESPACE)
+    def remove_endpoints(self, but: Iterable[Object] = ()) -> None:
+        """Deletes the endpoints but these; each is gone when its load balancer is (the finalizer's work)."""
+        kept = {identity(one) for one in but}
+
+        def left() -> list[Object]:
+            return [one for one in self.endpoints() if identity(one) not in kept]
+
+        delete = {
+            "Service": self.cluster.core.delete_namespaced_service,
+            "Ingress": self.networks.delete_namespaced_ingress,
+        }
+        for one in left():
+            kind, name = identity(one)
+            self.log.info("removing the public endpoint, %s %s", kind, name)
+            _unless_gone(delete[kind], name, NAMESPACE)
         self._until(
-            lambda: [one["metadata"]["name"] for one in self.endpoints()],
-            "these Services are still there",
-            "see `kubectl describe service`: the load balancer of each has to go first",
+            lambda: [" ".join(identity(one)) for one in left()],
+            "these are still there",
+            "see `kubectl describe`: the load balancer of each has to go first. That of an Ingress is removed by its "
+            "controller, which needs a node",
         )
 
     def stop(self, workloads: Iterable[Workload]) -> None:
@@ -173,23 +189,19 @@ class Capacity(LoggingMixin):
         for one in workloads:
             self._scale(one.name, one.replicas)
 
-    def wait_for_address(self, services: Iterable[Object]) -> list[str]:
-        """The addresses of the public endpoint once it has one for each Service."""
-        names = {service["metadata"]["name"] for service in services}
+    def wait_for_address(self, endpoints: Iterable[Object]) -> list[str]:
+        """The addresses of the public endpoint once it has one for each Service and Ingress."""
+        wanted = {identity(one) for one in endpoints}
+
+        def addresses() -> dict[tuple[str, str], str]:
+            found = {identity(one): address(one) for one in self.endpoints()}
+            return {one: found.get(one, "") for one in wanted}
 
         def without() -> list[str]:
-            return sorted(names - {name for name, address in self._addresses().items() if address})
+            return sorted(" ".join(one) for one, text in addresses().items() if not text)
 
-        self._until(without, "no load balancer yet for these Services", "see `kubectl describe service`")
-        return [address for name, address in self._addresses().items() if name in names]
-
-    def _addresses(self) -> dict[str, str]:
-        found = {}
-        for one in self.endpoints():
-            ingress = one.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
-            host = ingress[0].get("hostname") or ingress[0].get("ip")
-            found[one["metadata"]["name"]] = f"http://{host}:{one['spec']['ports'][0]['port']}" if host else ""
-        return found
+        self._until(without, "no load balancer yet for these", "see `kubectl describe`")
+        return list(addresses().values())
 
     # --- both ---
     def _scale(self, name: str, replicas: int) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from include.settings import CLUSTER_NAME, settings
 from retail_mlops.hooks.account import Clients, as_dict
-from retail_mlops.inventory import cluster_in, environment_of
+from retail_mlops.inventory import INGRESS_TAG, cluster_in, environment_of
 from retail_mlops.scaling import Balancer, Instance, Job
+
+MADE_FOR: Final = ("kubernetes.io/service-name", "service.k8s.aws/stack", INGRESS_TAG)
+"""Tags of a load balancer that name its Service or Ingress."""
 
 
 def _is_ours(tags: dict[str, str]) -> bool:
@@ -37,7 +42,7 @@ class RunningHook:
             Balancer(
                 name=one["LoadBalancerName"],
                 addresses=len(one["AvailabilityZones"]) if one.get("Scheme") == "internet-facing" else 0,
-                service=tags.get("kubernetes.io/service-name", tags.get("service.k8s.aws/stack", "")),
+                service=next((tags[tag] for tag in MADE_FOR if tag in tags), ""),
             )
             for one, tags in self.account.load_balancers()
             if _is_ours(tags)

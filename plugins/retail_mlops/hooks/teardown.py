@@ -286,7 +286,7 @@ class TeardownHook(Clients):
                     user = one.get("Attachment", {}).get("InstanceId") or one.get("RequesterId", "")
                     blocking.append(f"{name} is {one['Status']} ({one.get('Description', '')}; {user})")
             for one in list(self.pages("ec2", "describe_security_groups", "SecurityGroups", Filters=inside)):
-                if one.get("VpcId") == vpc and f"kubernetes.io/cluster/{CLUSTER_NAME}" in as_dict(one.get("Tags")):
+                if one.get("VpcId") == vpc and cluster_in(as_dict(one.get("Tags"))) == CLUSTER_NAME:
                     self._unless_gone("ec2", "delete_security_group", GroupId=one["GroupId"])
         return blocking
 

@@ -104,7 +104,9 @@ def endpoint(params: dict[str, Any] | None = None) -> None:
     with ClusterHook().login() as cluster:
         capacity = capacity_of(cluster)
         if wanted == ON or (wanted == KEEP and (capacity.endpoints() or not cluster.deployment(API_NAME))):
-            cluster.apply(releases.endpoint(releases.rendered()))
+            manifests = releases.endpoint(releases.rendered())
+            cluster.apply(manifests)
+            capacity.remove_endpoints(but=manifests)  # of the other kind, before RETAIL_ENDPOINT_KIND was changed
             return
         capacity.remove_endpoints()
     say("there is no public endpoint: only the cluster reaches the API")

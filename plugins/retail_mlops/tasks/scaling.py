@@ -219,7 +219,7 @@ def prove() -> None:
             [node["metadata"]["name"] for node in capacity.nodes()],
             running.instances(),
             running.balancers(),
-            [service["metadata"]["name"] for service in capacity.endpoints()],
+            capacity.endpoints(),
         ):
             text = scaling.table(leftovers)
             if time.monotonic() > until or not any(one.goes for one in leftovers):

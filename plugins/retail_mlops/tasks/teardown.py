@@ -18,6 +18,7 @@ from retail_mlops.inventory import Inventory, table
 from retail_mlops.operators.approval import Answer
 from retail_mlops.task_log import say
 from retail_mlops.tasks.provision import clean_up_smoke
+from retail_mlops.tasks.scaling import is_stopped
 
 PATIENCE = 600
 """Seconds that jobs, load balancers and pods may take to end."""
@@ -104,6 +105,8 @@ def remove_endpoint() -> list[str]:
     if hook.cluster_status() == "ACTIVE":
         with ClusterHook(ADMIN).login() as cluster:
             removed = cluster_endpoints(cluster)
+        if settings().endpoint_kind == "alb" and is_stopped(ADMIN):  # its controller has no node to run on
+            removed += hook.delete_orphaned_balancers()
         _wait_until(lambda: not hook.balancers(), "these load balancers are still there", hook.balancers)
         return removed
     return hook.delete_orphaned_balancers()
