@@ -12,6 +12,8 @@ Runs as the connection `aws_admin` (you), because the role that every other DAG 
 - A stack that CloudFormation refuses or rolls back fails its task, with the resources that failed and why.
 - A killed task leaves CloudFormation to finish; the next run waits for that and goes on.
 - **github_login** makes GitHub's OIDC provider if the account has none; **cost_tag** lets the budget see the tag.
+- **controller_image** and **controller**, where `RETAIL_ENDPOINT_KIND` is alb: the AWS Load Balancer Controller's image
+  is copied into the environment's own registry by digest, and its manifests are applied.
 - The smoke Job pulls the API's image by digest, reads the lake through the API's role, and must be denied a key outside
   that role's prefixes, any writing, and another bucket. It is skipped while there is no image (`make image`).
 
@@ -52,11 +54,14 @@ def provision() -> None:
     goes_on = task.short_circuit(tasks.goes_on)()
     cost_tag = task(task_id="cost_tag")(tasks.activate_cost_tag)()
     bootstrap = ApplyOperator(task_id="bootstrap", manifests=tasks.bootstrap, aws_conn_id=ADMIN)
+    controller_image = task(task_id="controller_image")(tasks.copy_controller)()
+    controller = task(task_id="controller")(tasks.install_controller)()
     prepare_smoke = setup(task(tasks.prepare_smoke))()
     smoke = ClusterJobOperator(task_id="smoke", manifest=tasks.smoke, aws_conn_id=ADMIN)
     clean_up_smoke = teardown(task(tasks.clean_up_smoke))()
     chain(check, github_login, *stacks, goes_on, bootstrap, prepare_smoke, smoke, clean_up_smoke)
     goes_on >> cost_tag
+    chain(bootstrap, controller_image, controller)
     prepare_smoke >> clean_up_smoke
 
 

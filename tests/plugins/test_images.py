@@ -4,6 +4,7 @@ import datetime as dt
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from include.settings import Settings
@@ -43,6 +44,23 @@ def test_empty_repository_says_how_to_push(stub):
     stub.add_response("describe_images", {"imageDetails": []})
     with pytest.raises(RetailError, match="make image"):
         ImageHook().newest("mlops/retail-api")
+
+
+def test_image_of_a_tag_is_named_by_its_digest(stub):
+    asked = {"repositoryName": "mlops/retail-api", "imageIds": [{"imageTag": "v1"}]}
+    stub.add_response("describe_images", {"imageDetails": [{"imageDigest": DIGEST}]}, asked)
+    assert ImageHook().tagged("mlops/retail-api", "v1") == REFERENCE
+
+
+def test_tag_that_is_not_there_has_no_image(stub):
+    stub.add_client_error("describe_images", "ImageNotFoundException")
+    assert ImageHook().tagged("mlops/retail-api", "v1") is None
+
+
+def test_repository_that_is_not_there_is_an_error(stub):
+    stub.add_client_error("describe_images", "RepositoryNotFoundException")
+    with pytest.raises(ClientError, match="RepositoryNotFound"):
+        ImageHook().tagged("mlops/retail-api", "v1")
 
 
 def test_clean_scan_passes(stub):

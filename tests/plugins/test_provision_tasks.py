@@ -6,11 +6,14 @@ from types import SimpleNamespace
 import boto3
 import pytest
 import yaml
+from airflow.sdk.exceptions import AirflowSkipException
 from botocore.stub import Stubber
 
-from include.settings import settings
+from include.settings import CLUSTER_NAME, Settings, settings
+from retail_mlops import controller
 from retail_mlops.dag_defaults import ROOT
 from retail_mlops.errors import RetailError
+from retail_mlops.inventory import INGRESS_TAG
 from retail_mlops.tasks import provision as tasks
 
 DIGEST = "sha256:" + "1" * 64
@@ -30,6 +33,7 @@ class Sts:
 def sts(monkeypatch):
     monkeypatch.setattr(tasks, "StsHook", Sts)
     monkeypatch.setenv("AWS_REGION", "ap-southeast-1")
+    monkeypatch.setattr(tasks, "Clients", lambda _connection: SimpleNamespace(load_balancers=list))
 
 
 def test_right_region_and_account_pass(sts):
@@ -55,6 +59,79 @@ def test_another_account_is_refused(sts, monkeypatch):
     monkeypatch.setattr(Sts, "account", "999999999999")
     with pytest.raises(RetailError, match="999999999999, but RETAIL_ACCOUNT_ID is 123456789012"):
         tasks.check()
+
+
+# --- the load balancer controller ---
+ALB = ({"LoadBalancerName": "mlops-retail-dev"}, {"elbv2.k8s.aws/cluster": CLUSTER_NAME, INGRESS_TAG: "mlops/x"})
+OTHERS = (
+    ({"LoadBalancerName": "a1"}, {f"kubernetes.io/cluster/{CLUSTER_NAME}": "owned"}),
+    ({"LoadBalancerName": "b2"}, {"elbv2.k8s.aws/cluster": "another", INGRESS_TAG: "mlops/x"}),
+)
+PINNED = "sha256:" + "2" * 64
+IMAGE = f"123456789012.dkr.ecr.ap-southeast-1.amazonaws.com/mlops/aws-load-balancer-controller@{DIGEST}"
+
+
+def balancers(monkeypatch, *found):
+    monkeypatch.setattr(tasks, "Clients", lambda _connection: SimpleNamespace(load_balancers=lambda: found))
+
+
+@pytest.fixture
+def alb(monkeypatch):
+    told = Settings(endpoint_kind="alb", controller_digest=PINNED)
+    monkeypatch.setattr(tasks, "settings", lambda: told)
+
+
+def test_nlb_is_refused_while_an_alb_would_lose_its_controller(sts, monkeypatch):
+    balancers(monkeypatch, *OTHERS, ALB)
+    with pytest.raises(RetailError, match=r"load balancer mlops-retail-dev is an alb.*public_endpoint off"):
+        tasks.check()
+
+
+def test_other_load_balancers_are_nobodys_orphans(sts, monkeypatch):
+    balancers(monkeypatch, *OTHERS)
+    tasks.check()
+
+
+def test_alb_with_its_controller_is_no_orphan(monkeypatch, alb):
+    balancers(monkeypatch, ALB)
+    tasks.refuse_to_orphan()
+
+
+def test_missing_crds_are_told_before_anything_is_made(sts, monkeypatch, alb, tmp_path):
+    (tmp_path / "crds.sha256").write_text("0  crds.yaml")
+    monkeypatch.setattr(controller, "FOLDER", tmp_path)
+    with pytest.raises(RetailError, match=r"crds\.yaml is not there: run `make alb-controller`"):
+        tasks.check()
+
+
+@pytest.fixture
+def images(monkeypatch):
+    """Our registry without the image, and what was asked for to copy it."""
+    asked = []
+    there = SimpleNamespace(tagged=lambda *_: None, open=lambda repository: f"ours: {repository}")
+    monkeypatch.setattr(tasks, "ImageHook", lambda _connection: there)
+    monkeypatch.setattr(tasks, "copy_image", lambda source, *rest: asked.append((source, *rest)) or DIGEST)
+    return SimpleNamespace(there=there, asked=asked)
+
+
+def test_controllers_image_is_copied_from_its_makers_by_the_digest_that_was_pinned(alb, images):
+    assert tasks.copy_controller() == IMAGE
+    ((source, tag, target, pinned),) = images.asked
+    assert (source.registry, source.name) == ("https://public.ecr.aws", "eks/aws-load-balancer-controller")
+    assert (tag, target, pinned) == ("v3.2.2", "ours: mlops/aws-load-balancer-controller", PINNED)
+
+
+def test_image_that_is_there_is_not_copied_again(alb, images):
+    images.there.tagged = lambda repository, tag: f"{repository}:{tag}"
+    assert tasks.copy_controller() == "mlops/aws-load-balancer-controller:v3.2.2"
+    assert images.asked == []
+
+
+def test_without_an_alb_no_image_is_copied(images, caplog):
+    with pytest.raises(AirflowSkipException):
+        tasks.copy_controller()
+    assert "RETAIL_ENDPOINT_KIND is nlb" in caplog.text
+    assert images.asked == []
 
 
 # --- GitHub's login: one an account, whoever made it ---

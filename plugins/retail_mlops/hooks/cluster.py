@@ -26,11 +26,13 @@ LAST_LINES: Final = 20
 
 
 class Cluster(LoggingMixin):
-    """A logged-in Kubernetes client. All names are in the project's namespace unless a manifest says otherwise."""
+    """A logged-in Kubernetes client. Names are in one namespace, the project's, unless a manifest says otherwise."""
 
-    def __init__(self, api: client.ApiClient) -> None:
+    namespace = NAMESPACE
+
+    def __init__(self, api: client.ApiClient, namespace: str = NAMESPACE) -> None:
         super().__init__()
-        self.api = api
+        self.api, self.namespace = api, namespace
         self.apps, self.batch, self.core = client.AppsV1Api(api), client.BatchV1Api(api), client.CoreV1Api(api)
 
     # --- apply ---
@@ -54,7 +56,7 @@ class Cluster(LoggingMixin):
     def deployment(self, name: str) -> dict[str, Any] | None:
         """The Deployment as the API server gives it; None if there is none."""
         try:
-            found = self.apps.read_namespaced_deployment(name, NAMESPACE)
+            found = self.apps.read_namespaced_deployment(name, self.namespace)
         except ApiException as error:
             if error.status == 404:
                 return None
@@ -69,7 +71,7 @@ class Cluster(LoggingMixin):
         """Gives the labels to the pods that a Deployment has now, not to their successors; names of the pods."""
         names = [pod.metadata.name for pod in self._pods(deployment) if pod.metadata.deletion_timestamp is None]
         for name in names:
-            self.core.patch_namespaced_pod(name, NAMESPACE, {"metadata": {"labels": labels}})
+            self.core.patch_namespaced_pod(name, self.namespace, {"metadata": {"labels": labels}})
         return names
 
     def wait_for_rollout(self, name: str, timeout: float, poll: float) -> None:
@@ -120,14 +122,14 @@ class Cluster(LoggingMixin):
 
     def _pods(self, deployment: dict[str, Any]) -> list[client.V1Pod]:
         selector = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
-        return self.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items
+        return self.core.list_namespaced_pod(self.namespace, label_selector=selector).items
 
     # --- Jobs ---
     def start_job(self, manifest: dict[str, Any]) -> str:
         """Starts a Job; one of the same name, of an earlier try, is removed first. Returns its name."""
         name = manifest["metadata"]["name"]
         self.delete_job(name)
-        self.batch.create_namespaced_job(NAMESPACE, manifest)
+        self.batch.create_namespaced_job(self.namespace, manifest)
         return name
 
     def wait_for_job(self, name: str, timeout: float, poll: float) -> None:
@@ -137,7 +139,7 @@ class Cluster(LoggingMixin):
         """
         until, said = time.monotonic() + timeout, ""
         while True:
-            status = self.batch.read_namespaced_job(name, NAMESPACE).status
+            status = self.batch.read_namespaced_job(name, self.namespace).status
             log = self.job_log(name) if status.active or status.succeeded or status.failed else ""
             for line in log.removeprefix(said).splitlines():
                 self.log.info("%s", line)
@@ -168,13 +170,13 @@ class Cluster(LoggingMixin):
         return "\n".join(lines) or "it had no pod"
 
     def _job_pods(self, name: str) -> list[client.V1Pod]:
-        return self.core.list_namespaced_pod(NAMESPACE, label_selector=f"job-name={name}").items
+        return self.core.list_namespaced_pod(self.namespace, label_selector=f"job-name={name}").items
 
     def _pod_log(self, pod: client.V1Pod) -> str | None:
         """None while its container has not started."""
         try:
             # as it is: the client would read a log of one JSON line as an object, and give its repr
-            answer = self.core.read_namespaced_pod_log(pod.metadata.name, NAMESPACE, _preload_content=False)
+            answer = self.core.read_namespaced_pod_log(pod.metadata.name, self.namespace, _preload_content=False)
         except ApiException:
             return None
         return answer.data.decode(errors="replace")
@@ -187,7 +189,7 @@ class Cluster(LoggingMixin):
         until = time.monotonic() + timeout
         while time.monotonic() < until:
             try:
-                delete(name, NAMESPACE, propagation_policy="Foreground")
+                delete(name, self.namespace, propagation_policy="Foreground")
             except ApiException as error:
                 if error.status == 404:
                     return

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from include.settings import settings
 from retail_mlops.errors import RetailError
+from retail_mlops.hooks.oci import Repository
 
 REFUSED: Final = ("CRITICAL", "HIGH")
 """Severities of which an image may have no finding."""
@@ -35,6 +36,21 @@ class ImageHook(EcrHook):
             raise RetailError(f"no image in {repository}: push one with `make image`")
         newest = max(images, key=lambda image: (image["imagePushedAt"], image["imageDigest"]))
         return f"{settings().repository(repository)}@{newest['imageDigest']}"
+
+    def tagged(self, repository: str, tag: str) -> str | None:
+        """Reference by digest of the image with a tag; None when there is none."""
+        try:
+            found = self.conn.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])["imageDetails"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ImageNotFoundException":
+                raise
+            return None
+        return f"{settings().repository(repository)}@{found[0]['imageDigest']}" if found else None
+
+    def open(self, repository: str) -> Repository:
+        """Our own repository, to push to, with a password for twelve hours."""
+        given = self.conn.get_authorization_token()["authorizationData"][0]
+        return Repository(given["proxyEndpoint"], repository, f"Basic {given['authorizationToken']}")
 
     def assert_scanned(self, reference: str) -> None:
         """RetailError unless a finished scan found nothing serious (setting require_image_scan turns this off)."""

@@ -10,15 +10,28 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.hooks.sts import StsHook
 from airflow.sdk import Connection, Context, get_current_context
 from botocore.exceptions import BotoCoreError, ClientError
+from kubernetes.client.exceptions import ApiException
 
 from include import lake
-from include.settings import API_REPOSITORY, GITHUB_ISSUER, PROJECT, settings
-from retail_mlops import releases, requests
+from include.settings import (
+    API_REPOSITORY,
+    CLUSTER_NAME,
+    CONTROLLER_REPOSITORY,
+    GITHUB_ISSUER,
+    PROJECT,
+    settings,
+)
+from retail_mlops import controller, releases, requests
 from retail_mlops.dag_defaults import ADMIN, AIRFLOW, ROOT
 from retail_mlops.errors import RetailError
+from retail_mlops.hooks.account import Clients
 from retail_mlops.hooks.cloudformation import readable
+from retail_mlops.hooks.cluster import Cluster, ClusterHook
 from retail_mlops.hooks.ecr import ImageHook
 from retail_mlops.hooks.lake import LakeHook
+from retail_mlops.hooks.oci import Repository
+from retail_mlops.hooks.oci import copy as copy_image
+from retail_mlops.inventory import INGRESS_TAG, cluster_in
 from retail_mlops.names import run_digest
 from retail_mlops.task_log import say, skip
 from retail_mlops.tasks.scaling import is_stopped
@@ -76,6 +89,9 @@ def check() -> None:
             f"{settings().account_id}: names and rights are made of it, so correct the one that is wrong in .env"
         )
     say(f"{caller['Arn']} in {settings().region}")
+    refuse_to_orphan()
+    if settings().endpoint_kind == "alb":
+        controller.crds()  # what is missing is told before anything is made
     if not settings().cluster_cidrs:
         say("RETAIL_CLUSTER_CIDRS is empty: on AWS only the VPC will reach the cluster's API, and `bootstrap` needs it")
 
@@ -134,6 +150,65 @@ def bootstrap(context: Context, jinja_env: Any = None) -> list[dict[str, Any]]:
     text = (ROOT / "k8s" / "bootstrap.yaml").read_text()
     documents = [document for document in yaml.safe_load_all(text) if document]
     return [*documents, releases.service_account(releases.rendered())]
+
+
+# --- the load balancer controller, where an alb is wanted ---
+def copy_controller() -> str:
+    """Its image in our registry, copied there by digest unless it is: the nodes reach no other. Reference by digest."""
+    if settings().endpoint_kind != "alb":
+        skip("RETAIL_ENDPOINT_KIND is nlb: EKS itself makes that load balancer")
+    registry, _, rest = controller.upstream().partition("/")
+    name, _, tag = rest.partition(":")
+    images = ImageHook(ADMIN)
+    with readable(ADMIN):
+        if (there := images.tagged(CONTROLLER_REPOSITORY, tag)) is None:
+            pinned, target = settings().controller_digest, images.open(CONTROLLER_REPOSITORY)
+            digest = copy_image(Repository(f"https://{registry}", name), tag, target, pinned)
+            there = f"{settings().repository(CONTROLLER_REPOSITORY)}@{digest}"
+    say(f"{controller.upstream()} is {there}")
+    return there
+
+
+def install_controller() -> None:
+    """Applies the controller and waits until it works; it is not waited for while there is no node to run on."""
+    image = get_current_context()["ti"].xcom_pull(task_ids="controller_image")
+    hook = ClusterHook(ADMIN)
+    with hook.login() as cluster:
+        vpc = hook.conn.describe_cluster(name=CLUSTER_NAME)["cluster"]["resourcesVpcConfig"]["vpcId"]
+        mine = Cluster(cluster.api, controller.NAME)
+        mine.apply(controller.manifests(image, vpc, _webhook_certificate(mine)))
+        if LakeHook(ADMIN).document(lake.SCALED_DOWN) is not None or is_stopped(ADMIN):
+            say("the environment is scaled down: the controller starts with its nodes")
+            return
+        mine.wait_for_rollout(controller.NAME, timeout=600, poll=min(settings().poll_seconds, 5))
+
+
+def _webhook_certificate(cluster: Cluster) -> controller.Certificate:
+    """The one that is there, so that running again changes nothing; or a new one."""
+    try:
+        secret = cluster.core.read_namespaced_secret(controller.NAME, controller.NAME)
+    except ApiException as error:
+        if error.status != 404:
+            raise
+        return controller.Certificate.make(dt.datetime.now(dt.UTC))
+    return controller.Certificate.of(secret.data)
+
+
+def refuse_to_orphan() -> None:
+    """RetailError while there is an alb that RETAIL_ENDPOINT_KIND would take the controller away from."""
+    if settings().endpoint_kind == "alb":
+        return
+    with readable(ADMIN):
+        orphans = [
+            one["LoadBalancerName"]
+            for one, tags in Clients(ADMIN).load_balancers()
+            if INGRESS_TAG in tags and cluster_in(tags) == CLUSTER_NAME
+        ]
+    if orphans:
+        raise RetailError(
+            f"load balancer {', '.join(orphans)} is an alb, and RETAIL_ENDPOINT_KIND says nlb: nothing could remove it "
+            "then. Set it back to alb, run deploy with public_endpoint off, then change it"
+        )
 
 
 def prepare_smoke() -> dict[str, str]:
