@@ -1,6 +1,6 @@
 """Writes docs/costs.md: what a month costs, by resource, in five scenarios.
 
-What is there is counted in infra/*.yaml and k8s/rendered/eks.yaml, sizes come from the settings, prices from
+What is there is counted in infra/*.yaml and k8s/rendered/eks*.yaml, sizes come from the settings, prices from
 include/prices.toml. What only use decides (gigabytes, runs) is Assumed below and is shown with the result.
 """
 
@@ -241,15 +241,19 @@ def _sum(lines: list[Line]) -> Line:
 
 # --- what the manifests make, and what is used ---
 def public_endpoint() -> list[Line]:
-    """A load balancer for each Service of type LoadBalancer, with an address in each public subnet."""
-    documents = yaml.safe_load_all((ROOT / "k8s" / "rendered" / "eks.yaml").read_text())
-    services = [found for found in documents if found and found["kind"] == "Service"]
-    count = sum(found["spec"].get("type") == "LoadBalancer" for found in services)
+    """A load balancer for each Service of type LoadBalancer or Ingress, with an address in each public subnet."""
+    kind = settings().endpoint_kind
+    rendered = {"nlb": "eks.yaml", "alb": "eks-alb.yaml"}[kind]
+    documents = yaml.safe_load_all((ROOT / "k8s" / "rendered" / rendered).read_text())
+    count = sum(
+        found["kind"] == "Ingress" or found.get("spec", {}).get("type") == "LoadBalancer"
+        for found in documents
+        if found
+    )
     subnets = [resource for resource in made() if resource.type == "AWS::EC2::Subnet"]
     public = sum(
         any(tag["Key"] == "kubernetes.io/role/elb" for tag in one.properties.get("Tags", [])) for one in subnets
     )
-    kind = settings().endpoint_kind
     price = costs.hourly(Kind.LOAD_BALANCER, {"nlb": "network", "alb": "application"}[kind], count)
     return [
         line(f"load balancer ({kind.upper()})", str(count), Lives.WHILE_UP, price),
@@ -362,7 +366,7 @@ USD a month (the demo: USD for its {DEMO_HOURS} hours):
 - Spot, where the node group uses it: {prices.groups[Kind.EC2_INSTANCE].spot_share:g} of the on-demand price, a plan,
   not a quote.
 
-Counted: resources in infra/*.yaml as the settings fill their parameters, Services in k8s/rendered/eks.yaml. Assumed,
+Counted: resources in infra/*.yaml as the settings fill their parameters, the endpoint in k8s/rendered. Assumed,
 because use decides it (change it in docs/costs.py):
 
 | what | | why |
