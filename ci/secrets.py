@@ -18,6 +18,7 @@ KNOWN = {
     ("benchmarks/serving/servers.py", "Secret Keyword"): "credentials of no account, for a stub of S3",
     ("k8s/alb-controller/controller.yaml", "Secret Keyword"): "the name of a Secret",
     ("k8s/base/deployment.yaml", "Secret Keyword"): "the name of a Secret",
+    ("k8s/rendered/eks-alb.yaml", "Secret Keyword"): "the name of a Secret",
     ("k8s/rendered/eks.yaml", "Secret Keyword"): "the name of a Secret",
     ("k8s/rendered/eks-alb.yaml", "Secret Keyword"): "the name of a Secret",
     ("k8s/rendered/embedded.yaml", "Secret Keyword"): "the name of a Secret",
@@ -30,6 +31,7 @@ KNOWN = {
     ("tests/local/kube/test_volumes.py", "Secret Keyword"): "the name of a Secret",
     ("tests/plugins/test_oci.py", "Secret Keyword"): "a password of a test's own registry",
     ("tests/plugins/airflow_env.py", "Secret Keyword"): "a connection of no account",
+    ("tests/plugins/test_oci.py", "Secret Keyword"): "the password of a test's own registry",
 }
 
 
