@@ -92,8 +92,9 @@ def main(paths: list[str]) -> None:
     world = config.load()
     files = [weekly_file(Path(path)) for path in paths]
     airflow = Airflow(world)
-    aws = (boto3.Session(region_name=REGION), None) if config.on_account() else (session(world), world.aws_url)
-    new = land(*aws, files)
+    account = config.on_account()
+    aws, endpoint = (boto3.Session(region_name=REGION), None) if account else (session(world), world.aws_url)
+    new = land(aws, endpoint, files)
     for file in files:
         if file.week not in new:
             print(f"{file.week}: that very file is there already")

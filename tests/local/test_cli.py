@@ -22,6 +22,8 @@ from local import config, processes, supervisor
 from local.airflow.api import Airflow, AirflowError
 from tests.waiting import until
 
+pytestmark = pytest.mark.integration
+
 PYTHON = config.ROOT / ".venv/local-aws/bin/python"
 SERVICES = ["embedded-aws", "postgres", "api-server", "scheduler", "dag-processor", "triggerer"]
 
@@ -140,14 +142,12 @@ def test_a_wrong_setting_is_named(down):
 
 
 # --- with one ---
-@pytest.mark.integration
 def test_up_again_changes_nothing(live):
     before = live.status()
     assert "password" in live.ok("up")
     assert live.status() == before
 
 
-@pytest.mark.integration
 def test_status_lists_each_service_with_its_pid(live):
     shown = live.ok("status")
     for name in ["supervisor", *SERVICES]:
@@ -155,7 +155,6 @@ def test_status_lists_each_service_with_its_pid(live):
         assert str(live.status()[name]["pid"]) in shown
 
 
-@pytest.mark.integration
 def test_every_listener_is_on_loopback(live):
     found = [
         connection.laddr
@@ -167,21 +166,18 @@ def test_every_listener_is_on_loopback(live):
     assert all(address.ip.startswith("127.") for address in found), found
 
 
-@pytest.mark.integration
 def test_every_process_carries_the_mark(live):
     whole = {process.pid for process in psutil.Process(live.status()["supervisor"]["pid"]).children(recursive=True)}
     postgres = psutil.Process(live.status()["postgres"]["pid"]).children()  # rename themselves, end with their parent
     assert whole - {process.pid for process in postgres} <= set(live.members())
 
 
-@pytest.mark.integration
 def test_the_dags_import_without_error(live):
     airflow = Airflow(config.load(live.state))
     until(airflow.dag_ids, 60)
     assert airflow.import_errors() == {}
 
 
-@pytest.mark.integration
 def test_token_is_accepted_and_nothing_else_is(live):
     world = config.load(live.state)
 
@@ -197,14 +193,12 @@ def test_token_is_accepted_and_nothing_else_is(live):
     assert answer("invented") in (401, 403)
 
 
-@pytest.mark.integration
 def test_errors_of_airflow_are_quoted(live):
     airflow = Airflow(config.load(live.state))
     with pytest.raises(AirflowError, match=r"404, .*nothing.* not found"):
         airflow.trigger("nothing")
 
 
-@pytest.mark.integration
 def test_aws_env_is_the_bootstrap_user(live):
     script = 'eval "$($0 -m local aws-env)" && "$0" -c "$1"'
     who = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
@@ -212,7 +206,6 @@ def test_aws_env_is_the_bootstrap_user(live):
     assert shown.strip().endswith(":user/bootstrap")
 
 
-@pytest.mark.integration
 def test_a_run_is_followed_to_its_end_and_its_failure_is_told(live):
     done = live.ok("run", "provision", "--conf", '{"dry_run": true}')
     assert re.search(r"provision succeeded: \d+ success", done)
@@ -222,14 +215,12 @@ def test_a_run_is_followed_to_its_end_and_its_failure_is_told(live):
     assert "teardown failed in plan: http://127.0.0.1:" in failed.stderr
 
 
-@pytest.mark.integration
 def test_a_paused_dag_is_not_run(live):
     refused = live.run("run", "scale_up")
     assert refused.returncode == 1
     assert "scale_up is paused" in refused.stderr
 
 
-@pytest.mark.integration
 def test_an_airflow_of_one_run_works_on_the_aws_that_boto3_finds_and_is_gone_afterwards(live, down, monkeypatch):
     """The embedded AWS of the one world is the account of the other, which has none."""
     account = dict(line.removeprefix("export ").split("=", 1) for line in live.ok("aws-env").splitlines())
@@ -267,7 +258,6 @@ def test_after_a_killed_supervisor_down_ends_every_process(down):
     assert not down.members()
 
 
-@pytest.mark.integration
 def test_two_worlds_run_side_by_side_and_down_ends_only_its_own(live, down):
     down.ok("up")
     here, there = config.load(live.state), config.load(down.state)
@@ -292,7 +282,6 @@ def test_ctrl_c_while_starting_takes_everything_down(down, reached):
     assert not down.members()
 
 
-@pytest.mark.integration
 def test_a_port_that_is_taken_is_named(down):
     world = config.load(down.state)
     listener = subprocess.Popen([PYTHON, "-m", "http.server", "--bind", "127.0.0.1", str(world.airflow)], stderr=-3)
@@ -306,7 +295,6 @@ def test_a_port_that_is_taken_is_named(down):
     assert f"port {world.airflow} is used by another program: set LOCAL_AIRFLOW_PORT" in " ".join(done.stderr.split())
 
 
-@pytest.mark.integration
 def test_clean_removes_the_state_and_gives_the_numbers_back(down):
     down.ok("up")
     down.ok("clean")

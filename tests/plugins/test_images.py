@@ -40,6 +40,27 @@ def test_newest_image_is_the_one_pushed_last(stub):
     assert ImageHook().newest("mlops/retail-api") == REFERENCE
 
 
+@pytest.mark.parametrize(
+    "attached",
+    [
+        {"imageTags": ["sha256-" + "a" * 64 + ".sig"]},
+        {"imageTags": ["sha256-" + "a" * 64]},
+        {"artifactMediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"},
+    ],
+)
+def test_signature_that_was_pushed_after_its_image_is_no_image(stub, attached):
+    pushed = {"imagePushedAt": dt.datetime(2026, 1, 2, tzinfo=dt.UTC)}
+    later = {"imagePushedAt": dt.datetime(2026, 1, 3, tzinfo=dt.UTC)}
+    image = {
+        "imageDigest": DIGEST,
+        "imageTags": ["v1"],
+        "artifactMediaType": "application/vnd.oci.image.config.v1+json",
+    }
+    details = [image | pushed, {"imageDigest": "sha256:" + "f" * 64} | attached | later]
+    stub.add_response("describe_images", {"imageDetails": details})
+    assert ImageHook().newest("mlops/retail-api") == REFERENCE
+
+
 def test_empty_repository_says_how_to_push(stub):
     stub.add_response("describe_images", {"imageDetails": []})
     with pytest.raises(RetailError, match="make image"):

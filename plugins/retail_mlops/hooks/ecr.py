@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from airflow.providers.amazon.aws.hooks.ecr import EcrHook
 from botocore.exceptions import ClientError
@@ -24,14 +24,24 @@ def split_reference(reference: str) -> tuple[str, str]:
     return name, digest
 
 
+def is_image(details: dict[str, Any]) -> bool:
+    """Whether it is something to run: what is attached to one has `sha256-<digest>` in its tag, or a media type of
+    sigstore's (https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md)."""
+    attached = any(tag.startswith("sha256-") for tag in details.get("imageTags", []))
+    return not attached and ".sigstore." not in details.get("artifactMediaType", "")
+
+
 class ImageHook(EcrHook):
     def __init__(self, aws_conn_id: str = "aws_default") -> None:
         super().__init__(aws_conn_id=aws_conn_id, region_name=settings().region)
 
     def newest(self, repository: str) -> str:
-        """Reference by digest of the image pushed last; RetailError when the repository is empty."""
+        """Reference by digest of the image pushed last; RetailError when the repository has none.
+
+        Signatures and SBOMs, which lie in the repository as images, too, are none.
+        """
         pages = self.conn.get_paginator("describe_images").paginate(repositoryName=repository)
-        images = [image for page in pages for image in page["imageDetails"]]
+        images = [image for page in pages for image in page["imageDetails"] if is_image(image)]
         if not images:
             raise RetailError(f"no image in {repository}: push one with `make image`")
         newest = max(images, key=lambda image: (image["imagePushedAt"], image["imageDigest"]))

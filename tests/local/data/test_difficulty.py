@@ -7,6 +7,8 @@ from include import lake
 from include.train import data, ladder
 from tests.local.data.difficulty import target_encoding
 
+pytestmark = pytest.mark.integration  # statistics over weeks: seconds of CPU
+
 
 @pytest.fixture(scope="module")
 def splits(gold):
