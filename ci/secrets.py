@@ -20,7 +20,6 @@ KNOWN = {
     ("k8s/base/deployment.yaml", "Secret Keyword"): "the name of a Secret",
     ("k8s/rendered/eks-alb.yaml", "Secret Keyword"): "the name of a Secret",
     ("k8s/rendered/eks.yaml", "Secret Keyword"): "the name of a Secret",
-    ("k8s/rendered/eks-alb.yaml", "Secret Keyword"): "the name of a Secret",
     ("k8s/rendered/embedded.yaml", "Secret Keyword"): "the name of a Secret",
     ("local/containers/__main__.py", "Secret Keyword"): "the name of a module",
     ("tests/api/test_routes.py", "Secret Keyword"): "an API key of a test's own service",
@@ -31,7 +30,6 @@ KNOWN = {
     ("tests/local/kube/test_volumes.py", "Secret Keyword"): "the name of a Secret",
     ("tests/plugins/test_oci.py", "Secret Keyword"): "a password of a test's own registry",
     ("tests/plugins/airflow_env.py", "Secret Keyword"): "a connection of no account",
-    ("tests/plugins/test_oci.py", "Secret Keyword"): "the password of a test's own registry",
 }
 
 
