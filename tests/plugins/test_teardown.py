@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
@@ -468,7 +469,9 @@ def test_busy_dags_are_named():
 def test_rejected_second_question_ends_the_run(monkeypatch, by):
     answer = {"choice": "Reject", "by": by, "at": "2026-01-01T00:00:00+00:00", "reason": ""}
     context = in_task(monkeypatch, confirm_twice=True)
-    context["ti"] = type("Ti", (), {"xcom_pull": staticmethod(lambda task_ids: answer)})
+    context["ti"] = SimpleNamespace(
+        dag_id="teardown", xcom_pull=lambda task_ids: answer, get_dr_count=lambda dag_id, states: 0
+    )
     with pytest.raises(RetailError, match="nothing was deleted"):
         tasks.begin()
     answer["choice"] = "Approve"
