@@ -45,7 +45,8 @@ def test_provision_again_changes_no_stack_and_ends_with_the_smoke_job(live):
     before = stacks(live)
     run, state, tasks = provision(live)
     assert state == "success"
-    assert set(tasks.values()) == {"success"}, tasks
+    of_an_alb = {"controller_image": "skipped", "controller": "skipped"}
+    assert {task: one for task, one in tasks.items() if one != "success"} == of_an_alb
     assert "is up to date" in log(live, run, "cluster")
     assert '"result": "passed"' in log(live, run, "smoke")
     assert stacks(live) == before
