@@ -8,6 +8,7 @@ kept beside the image, in `dist/TARGET.digest`, for who signs it, and for the pe
 import argparse
 import base64
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -20,7 +21,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.settings import API_REPOSITORY, GITHUB_ISSUER, JOBS_REPOSITORY, settings
+from include.settings import API_REPOSITORY, GITHUB_ISSUER, JOBS_REPOSITORY, PREFIX, settings
+from local.config import local_env
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
@@ -129,10 +131,23 @@ def _there(ecr: Any, image: Image) -> str | None:
     return found["imageDetails"][0]["imageDigest"]
 
 
+def _is_same(ecr: Any, image: Image, digest: str) -> bool:
+    """Whether the image here has the configuration, and so the layers, of that in ECR."""
+    found = ecr.batch_get_image(repositoryName=REPOSITORIES[image.target], imageIds=[{"imageDigest": digest}])
+    manifest = json.loads(found["images"][0]["imageManifest"])
+    here = docker("image", "inspect", "--format", "{{.Id}}", image.local).strip()
+    return here in (digest, manifest.get("config", {}).get("digest"))
+
+
 def push(image: Image) -> None:
-    """Push by the tag, unless it is there; keep and print the reference by digest."""
+    """Push by the tag, unless it is there; keep and print the reference by digest. ImageError when the tag is another
+    image's: what is scanned here and what is signed there would differ."""
     ecr = _ecr()
     digest = _there(ecr, image)
+    if digest and not _is_same(ecr, image, digest):
+        raise ImageError(
+            f"{image.repository}:{image.tag} is another image, and tags do not change: push with another TAG"
+        )
     if digest is None:
         with logged_in(image):
             docker("tag", image.local, f"{image.repository}:{image.tag}")
@@ -193,6 +208,7 @@ def main() -> int:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", options.tag):
         parser.error(f"{options.tag!r} is no tag")
     try:
+        os.environ |= {name: value for name, value in local_env().items() if name.startswith(PREFIX)}  # of .env
         STEPS[options.step](Image(options.target, options.tag))
     except subprocess.CalledProcessError as error:
         print(f"{options.step}: {' '.join(map(str, error.cmd[:2]))} ended with {error.returncode}", file=sys.stderr)

@@ -16,8 +16,8 @@ Starts by itself when `train` announces an `approved_model`, or by hand. A secon
 - `bake` compares canary and stable pods for `bake_seconds`: failed requests, p95, restarts. It is left out for the
   first release and for a rollback.
 - What the checks found is a table in the log of `record` or `roll_back`, and in `logs/deployments/<release>.json`.
-- `public_endpoint` makes (`on`) or removes (`off`) the load balancer, also when there is nothing else to do; `keep`
-  leaves it as it is, and makes it for the first release.
+- `public_endpoint` makes the load balancer as the settings say (`on`) or removes it (`off`), also when there is nothing
+  else to do; `keep` leaves it as it is, and makes it for the first release. The log of `record` names its address.
 - Nothing to do when the same model runs in the same image already; `force` releases it again.
 - `rollback_to`: `previous`, or the id of a release that ran before. Its model must still be Approved.
 """
@@ -54,7 +54,7 @@ from retail_mlops.tasks.scaling import may_deploy
             tasks.KEEP,
             enum=[tasks.KEEP, tasks.ON, tasks.OFF],
             title="Public endpoint",
-            description="a load balancer for users; keep: as it is, and on for the first release",
+            description="keep: as it is, and on for the first release; on: as the settings say; off: none",
         ),
         "bake_seconds": Param(
             settings().bake_seconds,

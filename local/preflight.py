@@ -130,7 +130,7 @@ def tools(_: Ask) -> Iterator[Finding]:
         yield Finding("ok", "docker is here, to build images with")
     else:
         yield Finding(
-            "missing", "there is no docker: nodes on AWS run Docker images", "install it, or let CI push images"
+            "note", "there is no docker, and nodes on AWS run Docker images", "install it, or let CI push them"
         )
 
 

@@ -145,14 +145,14 @@ def with_aws(world: config.World, bootstrap: dict[str, str]) -> dict[str, str]:
 
     `bootstrap` is empty on an account, whose endpoints are boto3's own.
     """
-    endpoint = {} if config.on_account() else {"AWS_ENDPOINT_URL": world.aws_url}
+    embedded = {"AWS_ENDPOINT_URL": world.aws_url, "AWS_EC2_METADATA_DISABLED": "true"}
+    endpoint = {} if config.on_account() else embedded
     return (
         airflow(world)
         | endpoint
         | {
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
-            "AWS_EC2_METADATA_DISABLED": "true",
             "AIRFLOW_CONN_AWS_ADMIN": connection(bootstrap),
             "AIRFLOW_CONN_AWS_DEFAULT": connection(bootstrap, settings().role("airflow")),
         }

@@ -17,6 +17,7 @@ from ci.images import Image
 from include.settings import settings
 
 DIGEST = "sha256:" + "a" * 64
+CONFIG = "sha256:" + "c" * 64
 REGISTRY = "123456789012.dkr.ecr.ap-southeast-1.amazonaws.com"
 
 
@@ -26,11 +27,15 @@ class Ecr:
     def __init__(self, calls: Path):
         self.calls = calls
         self.there = False
+        self.config = CONFIG
 
     def describe_images(self, repositoryName: str, imageIds: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803
         if self.there or "push" in self.calls.read_text():
             return {"imageDetails": [{"imageDigest": DIGEST}]}
         raise ClientError({"Error": {"Code": "ImageNotFoundException", "Message": ""}}, "DescribeImages")
+
+    def batch_get_image(self, repositoryName: str, imageIds: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803
+        return {"images": [{"imageManifest": json.dumps({"config": {"digest": self.config}})}]}
 
     def get_authorization_token(self) -> dict[str, Any]:
         return {"authorizationData": [{"authorizationToken": base64.b64encode(b"AWS:the-password").decode()}]}
@@ -46,7 +51,8 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         script.parent.mkdir(exist_ok=True)
         script.write_text(
             f'#!/bin/sh\necho "{name} $*" >> {calls}\n'
-            f'case "$1" in login) cat > {tmp_path}/stdin;; image) echo "python@{DIGEST}";; esac\n'
+            f'case "$*" in login*) cat > {tmp_path}/stdin;;\n'
+            f'  *.Id*) echo {CONFIG};; image*) echo "python@{DIGEST}";; esac\n'
         )
         script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
@@ -91,8 +97,27 @@ def test_what_is_pushed_is_known_by_its_digest(calls, ecr, tmp_path, monkeypatch
 def test_a_tag_that_is_there_is_not_pushed_again(calls, ecr):
     ecr.there = True
     images.push(Image("jobs", "abc"))
-    assert lines(calls) == []
+    assert lines(calls) == ["docker image inspect --format {{.Id}} retail-jobs:abc"]
     assert Image("jobs", "abc").reference == f"{REGISTRY}/mlops/retail-jobs@{DIGEST}"
+
+
+def test_a_tag_that_is_another_images_is_refused(calls, ecr):
+    ecr.there, ecr.config = True, "sha256:" + "e" * 64
+    with pytest.raises(images.ImageError, match="another TAG"):
+        images.push(Image("jobs", "abc"))
+    assert not images.DIST.exists()
+
+
+def test_account_of_the_env_file_is_the_one_pushed_to(calls, ecr, monkeypatch, capsys):
+    monkeypatch.setenv("RETAIL_ACCOUNT_ID", "123456789012")  # so that it is set back afterwards
+    monkeypatch.setattr(images, "local_env", lambda: {"RETAIL_ACCOUNT_ID": "210987654321", "LOCAL_AWS": "account"})
+    monkeypatch.setattr("sys.argv", ["ci.images", "push", "api", "--tag", "abc"])
+    settings.cache_clear()
+    try:
+        assert images.main() == 0
+    finally:
+        settings.cache_clear()
+    assert capsys.readouterr().out.startswith("210987654321.dkr.ecr.")
 
 
 def test_digest_and_sbom_are_signed_without_a_key(calls, ecr):

@@ -98,18 +98,21 @@ def _announced(context: Context) -> str | None:
 def endpoint(params: dict[str, Any] | None = None) -> None:
     """Makes or removes the public endpoint; it is the same for every release, and may take minutes to appear.
 
-    `keep` makes it for the first release only: somebody may have switched it off since.
+    `keep` makes it for the first release, and changes nothing later: somebody may have switched it off since, and the
+    settings here may not be those that it was made with.
     """
     wanted = params["public_endpoint"]
     with ClusterHook().login() as cluster:
         capacity = capacity_of(cluster)
-        if wanted == ON or (wanted == KEEP and (capacity.endpoints() or not cluster.deployment(API_NAME))):
+        if wanted == KEEP and (capacity.endpoints() or cluster.deployment(API_NAME)):
+            say("the public endpoint stays as it is, on or off")
+        elif wanted == OFF:
+            capacity.remove_endpoints()
+            say("there is no public endpoint: only the cluster reaches the API")
+        else:
             manifests = releases.endpoint(releases.rendered())
             cluster.apply(manifests)
             capacity.remove_endpoints(but=manifests)  # of the other kind, before RETAIL_ENDPOINT_KIND was changed
-            return
-        capacity.remove_endpoints()
-    say("there is no public endpoint: only the cluster reaches the API")
 
 
 def resolve(params: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -238,6 +241,9 @@ def record() -> dict[str, Any]:
     context = get_current_context()
     release = _release(context)
     _record(release, releases.RELEASED, context)
+    with ClusterHook().login() as cluster:
+        for one in capacity_of(cluster).endpoints():
+            say(f"public endpoint: {releases.address(one) or 'its load balancer is still being made'}")
     return asdict(release)
 
 
@@ -252,12 +258,13 @@ def roll_back() -> None:
             outcome, now = releases.ROLLED_BACK, f"rolled back to {_put_back(cluster, release)}"
         else:
             outcome, now = releases.FAILED, "the stable pods were not touched"
+        if release:
+            _record(release, outcome, context, f"{because}; {now}")
         if cluster.deployment(API_NAME) is None:
             say("no release is there to answer: the public endpoint would only cost")
             capacity_of(cluster).remove_endpoints()
     if release is None:
         skip("nothing was released: nothing to roll back")
-    _record(release, outcome, context, f"{because}; {now}")
 
 
 def _what_failed(context: Context) -> str:
