@@ -32,7 +32,6 @@ from local import config
 
 SKEW: Final = 60, 300
 """Seconds of clock difference that are worth a note, and from which on AWS refuses signatures."""
-STACKS: Final = ("network", "lake", "registry", "identity", "cluster", "observability", "budget", "audit")
 DEAD_END: Final = ("DELETE_FAILED", "UPDATE_ROLLBACK_FAILED", "ROLLBACK_FAILED", "CREATE_FAILED")
 """States of a stack that provision refuses (docs/runbooks/provision.md)."""
 LINKED_ROLES: Final = ("eks", "eks-nodegroup", "autoscaling", "elasticloadbalancing")
@@ -149,8 +148,8 @@ def bucket(ask: Ask) -> Iterator[Finding]:
 
 
 def stacks(ask: Ask) -> Iterator[Finding]:
-    there = {}
-    for name in map(settings().stack, STACKS):
+    there, ours = {}, sorted(settings().stack(path.stem) for path in (config.ROOT / "infra").glob("*.yaml"))
+    for name in ours:
         try:
             there[name] = ask("cloudformation").describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
         except ClientError as error:
@@ -159,7 +158,7 @@ def stacks(ask: Ask) -> Iterator[Finding]:
     for name, status in there.items():
         if status in DEAD_END:
             yield Finding("missing", f"stack {name} is {status}", "docs/runbooks/provision.md says what to do")
-    yield Finding("ok", f"{len(there)} of {len(STACKS)} stacks are there")
+    yield Finding("ok", f"{len(there)} of {len(ours)} stacks are there")
 
 
 # --- what AWS offers ---

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlparse
 
 from include import lake
 from include.settings import settings
@@ -29,6 +30,11 @@ class Source:
 def url(key: str) -> str:
     """s3:// URL of a key of the lake."""
     return f"s3://{settings().bucket}/{key}"
+
+
+def key(url: str) -> str:
+    """The key in an s3:// URL of the lake."""
+    return urlparse(url).path.lstrip("/")
 
 
 def manifest_file(keys: list[str], below: str) -> str:

@@ -1,7 +1,6 @@
 """A tiny bundle, a stub of AWS, the application in this process and the server in its own."""
 
 import asyncio
-import http.client
 import io
 import json
 import os
@@ -24,6 +23,7 @@ from api.state import Package, State
 from include.baskets import bundle
 from tests.api import tiny
 from tests.api.stub_aws import ARN, BUCKET, KEY, StubAws
+from tests.listening import Listening
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv/api/bin/python"
@@ -140,7 +140,7 @@ def served(serve: Callable[..., Served]) -> Served:
     return serve()
 
 
-class Process:
+class Process(Listening):
     """`python -m api` as a release starts it. `lines` are what it logged so far."""
 
     def __init__(self, environment: dict[str, str], log: Path) -> None:
@@ -164,20 +164,6 @@ class Process:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line.get("event") == name]
-
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-
-    def get(self, path: str) -> int | None:
-        """The status of one request on a new connection; None if there is no answer."""
-        connection = self.connect()
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status
-        except OSError:
-            return None
-        finally:
-            connection.close()
 
     def until(self, what: Callable[[], Any], seconds: float = 15) -> Any:
         deadline = time.monotonic() + seconds

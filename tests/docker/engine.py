@@ -1,13 +1,14 @@
 """The Docker client as these tests need it: images built once, containers as Kubernetes and SageMaker restrict them."""
 
-import http.client
 import json
 import subprocess
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.listening import Listening
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 USER = "10001:10001"
@@ -44,7 +45,7 @@ def image(name: str) -> dict[str, Any]:
     return json.loads(docker("image", "inspect", name).stdout)[0]
 
 
-class Container:
+class Container(Listening):
     """A container that runs until it is removed; `port` is where it serves, if it does."""
 
     def __init__(self, name: str, *words: str, options: tuple[str, ...] = (), port: int = 0) -> None:
@@ -81,25 +82,10 @@ class Container:
         return int(self.state["ExitCode"])
 
     def until(self, what: Callable[[], Any], seconds: float = 30) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (result := what()):
-            assert time.monotonic() < deadline, f"not within {seconds} s; log: {self.log[-3000:]}"
-            time.sleep(0.05)
-        return result
-
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-
-    def get(self, path: str) -> int | None:
-        """The status of one request on a new connection; None if there is no answer."""
-        connection = self.connect()
         try:
-            connection.request("GET", path)
-            return connection.getresponse().status
-        except OSError:
-            return None
-        finally:
-            connection.close()
+            return until(what, seconds, "the container")
+        except AssertionError as late:
+            raise AssertionError(f"{late}; log: {self.log[-3000:]}") from None
 
     def remove(self) -> None:
         docker("rm", "--force", "--volumes", self.id, check=False)

@@ -20,6 +20,15 @@ OVERLAYS = ("eks", "eks-alb", "embedded")
 USERS = ("retail-api", "retail-api-public")
 """Services that users' requests come by."""
 
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "privileged": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""The securityContext of every container."""
+
 
 def documents(path: Path) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(path.read_text()) if document]
@@ -90,13 +99,7 @@ def test_pods_meet_the_restricted_standard(workload):
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
     assert {kind for volume in pod["volumes"] for kind in set(volume) - {"name"}} <= {"emptyDir", "secret"}
     for container in pod["containers"]:
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "privileged": False,
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
+        assert container["securityContext"] == RESTRICTED
         assert set(container["resources"]) == {"requests", "limits"}
 
 
@@ -221,13 +224,7 @@ def test_controller_meets_the_restricted_standard_in_a_namespace_that_enforces_i
     pod = one(CONTROLLER, "Deployment", namespace["metadata"]["name"])["spec"]["template"]["spec"]
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     (container,) = pod["containers"]
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "privileged": False,
-        "readOnlyRootFilesystem": True,
-        "runAsNonRoot": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    assert container["securityContext"] == RESTRICTED
 
 
 def test_controller_gets_no_wildcard_and_changes_nothing_outside_two_namespaces():

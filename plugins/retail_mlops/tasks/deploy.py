@@ -6,7 +6,6 @@ import io
 import tarfile
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import urlparse
 
 from airflow.sdk import Context, get_current_context
 
@@ -71,11 +70,6 @@ def rollback_target(wanted: str, running: Release | None, records: list[dict[str
         there = [f"{one['release']['id']} (version {one['release']['version']}, {one['at'][:16]})" for one in newest]
         raise RetailError(f"rollback_to {wanted}: no such good release; newest first: {', '.join(there) or 'none'}")
     return Release(**found["release"])
-
-
-def key_of(url: str) -> str:
-    """The key in an s3:// URL."""
-    return urlparse(url).path.lstrip("/")
 
 
 def bundle_digest(archive: bytes) -> str:
@@ -157,13 +151,13 @@ def stage() -> None:
     """
     release, hook = _release(get_current_context()), LakeHook()
     earlier = releases.copies(hook.documents(lake.DEPLOYMENTS), release.bundle_digest)
-    archive, key = _first(hook, [key_of(release.source_url), *(one.model_key for one in earlier)])
+    archive, key = _first(hook, [requests.key(release.source_url), *(one.model_key for one in earlier)])
     if (found := bundle_digest(archive)) != release.bundle_digest:
         raise RetailError(
             f"{requests.url(key)} holds bundle {found}, but {release.bundle_digest} was approved: refused"
         )
     hook.put(release.model_key, archive, content_type="application/gzip")
-    baskets, _ = _first(hook, [key_of(release.held_out_source), *(one.held_out_key for one in earlier)])
+    baskets, _ = _first(hook, [requests.key(release.held_out_source), *(one.held_out_key for one in earlier)])
     hook.put(release.held_out_key, baskets, content_type="application/jsonl")
 
 
