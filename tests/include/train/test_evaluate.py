@@ -98,6 +98,7 @@ def test_verification_reads_the_held_out_baskets(output):
     assert len(verify.read_baskets(str(output / "held_out.jsonl"), limit=500)) == evaluate.HELD_OUT
 
 
+@pytest.mark.integration
 def test_evidence_repeats_byte_for_byte(judged, output, tmp_path):
     again = tmp_path / "again"
     shutil.copytree(judged / "processing" / "input", again / "processing" / "input")
@@ -106,6 +107,7 @@ def test_evidence_repeats_byte_for_byte(judged, output, tmp_path):
         assert (again / "processing" / "output" / "evaluation" / name).read_bytes() == (output / name).read_bytes()
 
 
+@pytest.mark.integration
 def test_a_model_of_shuffled_labels_is_judged_and_fails(tmp_path):
     gold = write_gold(tmp_path, WEEKS[:1], shuffled_labels=True)
     base = training_base(tmp_path / "fit", gold)
@@ -115,6 +117,7 @@ def test_a_model_of_shuffled_labels_is_judged_and_fails(tmp_path):
     assert {rule.rule for rule in found.gate.rules if not rule.passed} == {"accuracy", "macro_f1"}
 
 
+@pytest.mark.integration
 def test_a_worse_candidate_fails_against_the_champion(tmp_path, gold, fitted):
     base = training_base(tmp_path / "fit", gold, min_samples_leaf=400, trees=3)
     fit.run(base)
@@ -160,6 +163,7 @@ def test_too_few_test_baskets_are_refused(fitted, splits, manifests):
         evaluate.evaluate(bundle.load(fitted / "model"), None, few, [], manifests)
 
 
+@pytest.mark.integration
 def test_six_weeks_have_a_later_weeks_test(tmp_path, six_weeks):
     base = training_base(tmp_path / "fit", six_weeks)
     fit.run(base)
