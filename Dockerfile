@@ -6,6 +6,7 @@ ARG BASE=python:3.11-slim-bookworm
 # --- what builds: the installer of `make install`, and nothing of it in any image ----------------
 # hadolint ignore=DL3006
 FROM ${BASE} AS build
+# checkov:skip=CKV_DOCKER_7:BASE has a tag, and a digest where an image is published
 WORKDIR /app
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
 COPY requirements/bootstrap.txt requirements/

