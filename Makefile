@@ -69,16 +69,16 @@ clean: ## stop and remove the state; environments stay (rm -rf .venv removes the
 	@if [ -x $(PY) ]; then $(RUN) clean; fi
 
 # --- Docker images, from here to ECR: IMAGE=api or jobs, TAG=the commit -----------------------
-.PHONY: image-base image-build image-save image-load image-push image-sign image-verify
-image-base image-save image-load image-push image-sign image-verify: .venv/local-aws/lock.sha256
-	@$(PY) -m ci.images $(@:image-%=%) "$$IMAGE" --tag "$${TAG:-latest}"
-image-build: ## build a Docker image; image-push, image-sign, image-verify: into ECR, as docs/ci.md says
-	@$(PYTHON) docker/images.py "$$IMAGE" --tag "$${TAG:-latest}"
+.PHONY: build-image base-image save-image load-image push-image sign-image verify-image
+build-image: ## build a Docker image, or all: api, jobs, airflow, local; push-, sign-, verify-image: into ECR, as docs/ci.md says
+	@$(PYTHON) docker/images.py $${IMAGE:+"$$IMAGE"} --tag "$${TAG:-latest}"
+base-image save-image load-image push-image sign-image verify-image: .venv/local-aws/lock.sha256
+	@$(PY) -m ci.images $(@:%-image=%) "$$IMAGE" --tag "$${TAG:-latest}"
 
 # --- tests and checks --------------------------------------------------------------------------
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults test-ui test-docker test-compose docker-images check lint manifests alb-controller costs bench bench-peers workflows secrets licences audit actionlint hadolint
+.PHONY: test test-unit test-faults test-ui test-docker test-compose check lint manifests alb-controller costs bench bench-peers workflows secrets licences audit actionlint hadolint
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest -n 2 --dist loadgroup $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest -n 2 --dist loadgroup $(DEV_TESTS) -m "integration and not faults"
@@ -89,8 +89,6 @@ test-faults: kube ## the fault tables, against a running embedded world of their
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m faults
 test-ui: kube .venv/ui/lock.sha256 ## the life of an environment, clicked in a real browser, in a world of its own
 	@.venv/ui/bin/pytest tests/ui
-docker-images: ## build the Docker images api, jobs, airflow and local; needs Docker
-	@$(PYTHON) docker/images.py
 test-docker: install ## build the images api and jobs, and hold them against the embedded runtime; needs Docker
 	@.venv/dev/bin/pytest tests/docker -m docker
 test-compose: install ## docker-compose.yaml: up, the demo, each process killed, down; KUBE_ASSETS=folder, or it builds Kubernetes
