@@ -115,9 +115,9 @@ FROM runtime AS local
 COPY --from=environment-local-aws /app/.venv/local-aws /app/.venv/local-aws
 COPY --from=environment-jobs /app/.venv/jobs /app/.venv/jobs
 COPY --from=environment-api /app/.venv/api /app/.venv/api
-# What builds Kubernetes, once, where no programs of it are mounted (local/kube/assets.py).
+# What builds Kubernetes, once, where no programs of it are mounted (local/kube/assets.py); the locks that SBOMs list.
 COPY --from=build /usr/local/bin/uv /app/.venv/bootstrap/bin/uv
-COPY requirements/go.txt /app/requirements/
+COPY requirements/go.txt requirements/api.txt requirements/jobs.txt /app/requirements/
 COPY --from=build --chown=10001:10001 /empty/local/ /
 COPY --from=sources /app/api /app/api
 COPY --from=sources /app/include /app/include

@@ -57,7 +57,7 @@ run-once: install ## the same in an Airflow that lives for this run alone; LOCAL
 	@$(RUN) run-once "$$DAG" --conf "$$CONF"
 ingest: ## land weekly files and start their etl runs: make ingest FILES="a.csv.gz b.csv.gz"
 	@$(RUN) ingest $(FILES)
-image: ## build the code images retail-api and retail-jobs and push them by digest
+image: ## build the code images retail-api and retail-jobs and push them by digest, with their SBOMs
 	@$(RUN) image
 token: ## an Airflow API token (use make -s)
 	@$(RUN) token
@@ -70,10 +70,12 @@ clean: ## stop and remove the state; environments stay (rm -rf .venv removes the
 
 # --- Docker images, from here to ECR: IMAGE=api or jobs, TAG=the commit -----------------------
 .PHONY: build-image base-image save-image load-image push-image sign-image verify-image
-build-image: ## build a Docker image, or all: api, jobs, airflow, local; push-, sign-, verify-image: into ECR, as docs/ci.md says
+build-image: ## build a Docker image, or all: api, jobs, airflow, local; push-image, sign-image: into ECR, as docs/ci.md says
 	@$(PYTHON) docker/images.py $${IMAGE:+"$$IMAGE"} --tag "$${TAG:-latest}"
-base-image save-image load-image push-image sign-image verify-image: .venv/local-aws/lock.sha256
+base-image save-image load-image push-image sign-image: .venv/local-aws/lock.sha256
 	@$(PY) -m ci.images $(@:%-image=%) "$$IMAGE" --tag "$${TAG:-latest}"
+verify-image: .venv/local-aws/lock.sha256 ## an image's signature and SBOM; without IMAGE the code images: built again, compared
+	@if [ "$$IMAGE" ]; then $(PY) -m ci.images verify "$$IMAGE" --tag "$${TAG:-latest}"; else $(RUN) verify-image; fi
 
 # --- tests and checks --------------------------------------------------------------------------
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker

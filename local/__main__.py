@@ -49,7 +49,7 @@ REPORTED = (
 """What a person can do something about: one line, no traceback. ValueError comes from RETAIL_* settings."""
 
 
-EMBEDDED_ONLY = ("image", "kubeconfig", "aws-env")
+EMBEDDED_ONLY = ("image", "verify-image", "kubeconfig", "aws-env")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -221,6 +221,12 @@ def image(world: config.World) -> None:
         print(images.push(session(world), world, images.build(name)))
 
 
+def verify_image(world: config.World) -> None:
+    """Whether the registry has what this source and its locks give, with their bills of materials."""
+    for name in (API_REPOSITORY, JOBS_REPOSITORY):
+        print(images.verify(session(world), world, images.build(name)))
+
+
 def token(world: config.World) -> None:
     print(Airflow(world).token())
 
@@ -245,6 +251,7 @@ def _parser() -> argparse.ArgumentParser:
         "down": "stop everything; the state stays",
         "status": "what runs; exit status 1 unless all of it does",
         "image": "build and push the code images",
+        "verify-image": "whether the registry has the code images of this source, with their bills of materials",
         "token": "print an API token of Airflow",
         "kubeconfig": "print the path of an admin kubeconfig",
         "aws-env": "print export lines for boto3 and the AWS CLI",
@@ -278,8 +285,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.command == "run-once":
         runs.once(world, arguments.dag, arguments.conf, start, down)
         return 0
-    commands = {"up": up, "down": down, "image": image, "token": token, "kubeconfig": kubeconfig}
-    (commands | {"aws-env": aws_env, "clean": clean})[arguments.command](world)
+    commands = {"up": up, "down": down, "image": image, "verify-image": verify_image, "token": token}
+    (commands | {"kubeconfig": kubeconfig, "aws-env": aws_env, "clean": clean})[arguments.command](world)
     return 0
 
 

@@ -3,7 +3,7 @@
 On AWS an image holds an operating system, an interpreter, libraries and the source. Without Docker only the source
 can travel: the image names its runtime (label `mlops.runtime`: the environment `.venv/<runtime>`) and the hash of the
 lock file that the runtime was installed from (label `mlops.lock`). A machine whose environment differs refuses it.
-The same source and lock give the same digest.
+The same source and lock give the same digest. Its bill of materials (`local/sbom.py`) is pushed with it.
 
 An image is named as on AWS, `<account>.dkr.ecr.<region>.amazonaws.com/<repository>@sha256:…`, and fetched from the
 registry of the embedded AWS, as by a registry mirror of containerd. Tags and other registries are refused.
@@ -30,7 +30,7 @@ from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.settings import API_REPOSITORY, JOBS_REPOSITORY, settings
-from local import config
+from local import config, sbom
 
 RUNTIME_LABEL: Final = "mlops.runtime"
 LOCK_LABEL: Final = "mlops.lock"
@@ -176,14 +176,56 @@ def build(name: str, base: Path = config.ROOT) -> Image:
     return Image(name, manifest, (configuration, layer))
 
 
+def bill_of(image: Image) -> Image:
+    """The image's bill of materials, an artifact of OCI. ImageError when the lock is not the installed one."""
+    runtime = CONTENTS[image.name].runtime
+    lock = config.ROOT / f"requirements/{runtime}.txt"
+    if not lock.exists() or hashlib.sha256(lock.read_bytes()).hexdigest() != lock_of(runtime):
+        raise ImageError(f"{environment_of(runtime)} was not installed from {lock}: run `make install`")
+    empty, bill = b"{}", sbom.document(image.name, image.digest, lock.read_text())
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": sbom.KIND,
+        "config": _descriptor("application/vnd.oci.empty.v1+json", empty),
+        "layers": [_descriptor(sbom.KIND, bill)],
+        "subject": _descriptor(MANIFEST, image.manifest),
+    }
+    return Image(image.name, json.dumps(manifest).encode(), (empty, bill))
+
+
+def _tagged(image: Image) -> tuple[tuple[str, Image], ...]:
+    """What lies in the registry of an image: itself and its bill of materials, by their tags."""
+    return (image.tag, image), (sbom.tag(image.digest), bill_of(image))
+
+
 def push(session: boto3.Session, world: config.World, image: Image) -> str:
-    """Pushes the image, tagged with the start of its digest, unless it is there; returns its reference by digest."""
+    """Pushes the image, tagged with the start of its digest, and its bill of materials, unless they are there; returns
+    its reference by digest."""
     ours = settings()
     registry = _Registry(session, world.aws_url, ours.account_id, ours.region, image.name)
-    if not registry.has(image.digest):
-        for blob in image.blobs:
-            registry.upload(blob)
-        registry.send("PUT", registry.url(f"manifests/{image.tag}"), image.manifest, MANIFEST)
+    for tag, one in _tagged(image):
+        if not registry.has(tag):
+            for blob in one.blobs:
+                registry.upload(blob)
+            registry.send("PUT", registry.url(f"manifests/{tag}"), one.manifest, MANIFEST)
+    return f"{ours.repository(image.name)}@{image.digest}"
+
+
+def verify(session: boto3.Session, world: config.World, image: Image) -> str:
+    """The image's reference, when the registry has just this image with just its bill of materials, byte by byte.
+    ImageError says what is missing, or differs: who builds the same source and lock again is its witness."""
+    ours = settings()
+    registry = _Registry(session, world.aws_url, ours.account_id, ours.region, image.name)
+    for tag, one in _tagged(image):
+        if not registry.has(tag):
+            raise ImageError(
+                f"{image.name}:{tag} is not in the registry: run `make image`, or verify what it was made of"
+            )
+        if registry.get("manifests", tag) != one.manifest:
+            raise ImageError(f"{image.name}:{tag} is not what this source and its lock give")
+        for blob in one.blobs:
+            registry.get("blobs", digest(blob))
     return f"{ours.repository(image.name)}@{image.digest}"
 
 
@@ -229,7 +271,8 @@ class _Registry:
             return False
 
     def get(self, kind: str, wanted: str) -> bytes:
-        """The manifest or blob with this digest. PullError if there is none, or if the content is another."""
+        """The manifest or blob with this digest, or the manifest with this tag. PullError if there is none, or if the
+        content is not the digest's."""
         what = f"{kind.removesuffix('s')} {wanted} of {self.repository}"
         try:
             with self._request("GET", self.url(f"{kind}/{wanted}"), None, {"Accept": MANIFEST}) as reply:
@@ -238,7 +281,7 @@ class _Registry:
             raise PullError(f"{what}: {_why(error)}") from error
         except OSError as error:
             raise PullError(f"{what}: {error}") from error
-        if digest(data) != wanted:
+        if ":" in wanted and digest(data) != wanted:
             raise PullError(f"{what}: digest mismatch, the content has {digest(data)}")
         return data
 

@@ -1,8 +1,9 @@
-"""Image scan findings without a network: Python distributions in the layers against a file of advisories.
+"""Image scan findings without a network: an image's Python distributions against a file of advisories.
 
-ECR_ADVISORIES names a JSON list of {id, package, fixed, severity, description}, made where there is a network. Without
-it, or for an image without Python distributions, the answer is what ECR gives for images that it cannot read:
-FAILED, UnsupportedImageError. A code image of this project is such an image: its libraries are in the runtime.
+ECR_ADVISORIES names a JSON list of {id, package, fixed, severity, description}, made where there is a network. The
+distributions are those in the layers and in the bill of materials beside the image: a code image of this project has
+its libraries in the runtime. Without the file, or without any distribution, the answer is what ECR gives for images
+that it cannot read: FAILED, UnsupportedImageError.
 """
 
 import io
@@ -19,6 +20,7 @@ from ministack.core.responses import error_response_json, json_response
 from ministack.services import ecr
 from packaging.version import Version
 
+from local import sbom
 from local.aws import pins  # noqa: F401 - asserts the private names used below
 
 OPERATIONS = ("StartImageScan", "DescribeImageScanFindings")
@@ -27,9 +29,12 @@ _started: set[tuple[str, str]] = set()
 
 
 def distributions(repository: str, digest: str) -> set[tuple[str, str]]:
-    """(name, version) of the Python distributions in the image's layers."""
+    """(name, version) of the Python distributions in the image's layers, and in its bill of materials."""
     _, manifest, _ = ecr._resolve_manifest(repository, digest)
+    _, bill, _ = ecr._resolve_manifest(repository, sbom.tag(digest))
     found = set()
+    for layer in json.loads(bill)["layers"] if bill else []:
+        found |= sbom.packages(ecr._v2_get_blob(repository, layer["digest"])[2])
     for layer in json.loads(manifest)["layers"]:
         try:
             with tarfile.open(fileobj=io.BytesIO(ecr._v2_get_blob(repository, layer["digest"])[2])) as tar:

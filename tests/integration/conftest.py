@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from include.settings import settings
 from local import config
 from local.airflow.api import Airflow
 from local.aws.credentials import session
@@ -29,6 +30,13 @@ class Live:
 
     def client(self, service: str) -> Any:
         return session(self.world).client(service, endpoint_url=self.world.aws_url)
+
+    def newest_image(self, repository: str) -> str:
+        """Reference by digest of the image pushed last; the bills of materials beside them are none."""
+        images = self.client("ecr").describe_images(repositoryName=repository)["imageDetails"]
+        runnable = [image for image in images if not image["imageTags"][0].startswith("sha256-")]
+        newest = max(runnable, key=lambda image: image["imagePushedAt"])
+        return f"{settings().repository(repository)}@{newest['imageDigest']}"
 
     def local(self, *args: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         return run(self.env, "local", *args, check=check)

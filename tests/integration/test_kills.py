@@ -126,15 +126,13 @@ def test_process_of_the_job_is_really_gone(live, start, dag):
 def sleepers(live):
     """Two jobs that sleep hold all the machines there are: every other job goes on waiting for one, InProgress."""
     sagemaker, ours = live.client("sagemaker"), settings()
-    images = live.client("ecr").describe_images(repositoryName=JOBS_REPOSITORY)["imageDetails"]
-    newest = max(images, key=lambda image: image["imagePushedAt"])["imageDigest"]
     names = [f"mlops-retail-{ours.environment}-sleeper-{number}-{time.time_ns()}" for number in (1, 2)]
     for name in names:
         sagemaker.create_processing_job(
             ProcessingJobName=name,
             RoleArn=ours.role("job"),
             AppSpecification={
-                "ImageUri": f"{ours.repository(JOBS_REPOSITORY)}@{newest}",
+                "ImageUri": live.newest_image(JOBS_REPOSITORY),
                 "ContainerEntrypoint": ["python", "-c", "import time; time.sleep(3600)"],
             },
             ProcessingResources={

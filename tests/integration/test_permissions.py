@@ -145,8 +145,6 @@ def test_airflow_without_an_action_fails_at_the_step_that_needs_it(live, airflow
 def run_job(live):
     """FailureReason and ExitMessage of a job that reads an object of gold and writes another; empty: it completed."""
     sagemaker, ours, name = live.client("sagemaker"), settings(), fresh_name()
-    images = live.client("ecr").describe_images(repositoryName=JOBS_REPOSITORY)["imageDetails"]
-    newest = max(images, key=lambda image: image["imagePushedAt"])["imageDigest"]
     code = (
         "import os, pathlib; base = pathlib.Path(os.environ['SAGEMAKER_BASE_DIR'], 'processing'); "
         "(base / 'output/result').mkdir(parents=True, exist_ok=True); (base / 'output/result/x').write_text('x')"
@@ -157,7 +155,7 @@ def run_job(live):
         ProcessingJobName=name,
         RoleArn=ours.role("job"),
         AppSpecification={
-            "ImageUri": f"{ours.repository(JOBS_REPOSITORY)}@{newest}",
+            "ImageUri": live.newest_image(JOBS_REPOSITORY),
             "ContainerEntrypoint": ["python", "-c", code],
         },
         ProcessingInputs=[{"InputName": "gold", "S3Input": {"S3Uri": url("gold/_manifest/"), **where}}],

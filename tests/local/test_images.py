@@ -5,18 +5,26 @@ import hashlib
 import http.server
 import io
 import json
+import re
 import shutil
 import subprocess
 import tarfile
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import pytest
 
-from local import images
+from local import images, sbom
 
 PASSWORD = base64.b64encode(b"AWS:secret").decode()
+LOCK = """fast_thing==1.2 \\
+    --hash=sha256:0
+    # via {runtime}.in
+old==3 ; python_version < '3' \\
+    --hash=sha256:1
+"""
 ACCOUNT_REGISTRY = "123456789012.dkr.ecr.ap-southeast-1.amazonaws.com"
 
 
@@ -89,8 +97,13 @@ def checkout(tmp_path, monkeypatch):
     (root / "include/train").mkdir()
     (root / "include/train/__main__.py").write_text("print('train')\n")
     for runtime in ("api", "jobs"):
-        (root / ".venv" / runtime).mkdir(parents=True)
-        (root / ".venv" / runtime / "lock.sha256").write_text(f"lock of {runtime}\n")
+        lock = LOCK.format(runtime=runtime)
+        for folder, name, text in (
+            ("requirements", f"{runtime}.txt", lock),
+            (f".venv/{runtime}", "lock.sha256", hashlib.sha256(lock.encode()).hexdigest()),
+        ):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            (root / folder / name).write_text(text)
     monkeypatch.setattr(images.config, "ROOT", root)
     return root
 
@@ -214,7 +227,7 @@ def test_runtime_that_is_none_of_ours_is_refused(checkout, registry, session, tm
 def test_image_of_another_lock_is_refused(checkout, registry, session, tmp_path):
     reference = registry.take(images.build("mlops/retail-jobs", checkout))
     (checkout / ".venv/jobs/lock.sha256").write_text("newer\n")
-    with pytest.raises(images.PullError, match=r"built for lock lock of jobs.*this checkout has newer.*make image"):
+    with pytest.raises(images.PullError, match=r"built for lock \w{64} of.*this checkout has newer.*make image"):
         images.pull(reference, session, registry.url, tmp_path / "c")
 
 
@@ -236,6 +249,76 @@ def test_registry_that_is_down_is_named(session, tmp_path):
     reference = f"{ACCOUNT_REGISTRY}/mlops/retail-jobs@sha256:{hashlib.sha256(b'').hexdigest()}"
     with pytest.raises(images.PullError, match="no password for the registry of mlops/retail-jobs"):
         images.pull(reference, session, "http://127.0.0.1:1", tmp_path)
+
+
+# --- the bill of materials ---
+@pytest.fixture
+def pushed(checkout, registry, session):
+    """A world whose registry has the jobs' image and its bill of materials."""
+    world = SimpleNamespace(aws_url=registry.url)
+    image = images.build("mlops/retail-jobs", checkout)
+    registry.take(image)
+    bill = images.bill_of(image)
+    registry.take(bill)
+    registry.stored |= {image.tag: image.manifest, sbom.tag(image.digest): bill.manifest}
+    return image, lambda: images.verify(session, world, image)
+
+
+def test_bill_lists_what_the_lock_installs_and_names_its_image(checkout):
+    image = images.build("mlops/retail-jobs", checkout)
+    bill = images.bill_of(image)
+    assert sbom.packages(bill.blobs[1]) == {("fast-thing", "1.2")}
+    assert json.loads(bill.manifest)["subject"]["digest"] == image.digest
+    assert images.bill_of(image) == bill
+
+
+def test_bills_of_the_checkout_list_every_locked_distribution():
+    for name, contents in images.CONTENTS.items():
+        lock = (images.config.ROOT / f"requirements/{contents.runtime}.txt").read_text()
+        listed = sbom.packages(images.bill_of(images.build(name)).blobs[1])
+        assert {package for package, _version in listed} == set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
+
+
+def test_bill_is_what_cyclonedx_asks_for(checkout):
+    bill = images.bill_of(images.build("mlops/retail-jobs", checkout)).blobs[1]
+    (checkout / "bill.json").write_bytes(bill)
+    check = """import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+print(JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).read()))"""
+    python = Path(__file__).parents[2] / ".venv/ci/bin/python"
+    done = subprocess.run([python, "-c", check, checkout / "bill.json"], capture_output=True, text=True)
+    assert done.stdout == "None\n", done.stderr
+
+
+def test_lock_that_is_not_installed_makes_no_bill(checkout):
+    image = images.build("mlops/retail-jobs", checkout)
+    (checkout / "requirements/jobs.txt").write_text("fast_thing==1.3\n")
+    with pytest.raises(images.ImageError, match="make install"):
+        images.bill_of(image)
+
+
+def test_image_with_its_bill_is_verified(pushed):
+    image, verify = pushed
+    assert verify() == f"{ACCOUNT_REGISTRY}/{image.name}@{image.digest}"
+
+
+def test_image_without_bill_is_not_verified(pushed, registry):
+    image, verify = pushed
+    del registry.stored[sbom.tag(image.digest)]
+    with pytest.raises(images.ImageError, match="make image"):
+        verify()
+
+
+def test_other_bill_or_content_is_not_verified(pushed, registry):
+    image, verify = pushed
+    registry.stored[images.digest(image.blobs[1])] = b"other source"
+    with pytest.raises(images.ImageError, match="digest mismatch"):
+        verify()
+    registry.stored[sbom.tag(image.digest)] = image.manifest
+    registry.stored[images.digest(image.blobs[1])] = image.blobs[1]
+    with pytest.raises(images.ImageError, match="not what this source and its lock give"):
+        verify()
 
 
 def test_checkout_builds_both_images_from_tracked_files_only():
