@@ -267,6 +267,18 @@ def test_images_are_immutable_and_scanned():
         assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
 
 
+@pytest.mark.parametrize("name", ["ApiRepository", "JobsRepository"])
+def test_signatures_and_sboms_live_as_long_as_their_image(name):
+    """They have a subject and no tag: a rule for `untagged` or `any` would expire them or count them as images."""
+    [rule] = json.loads(resource("registry", name)["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
+    assert rule["selection"] == {
+        "tagStatus": "tagged",
+        "tagPatternList": ["*"],
+        "countType": "imageCountMoreThan",
+        "countNumber": 50,
+    }
+
+
 def test_private_subnets_have_no_way_out():
     network = load(INFRA / "network.yaml")["Resources"]
     assert not any(item["Type"] == "AWS::EC2::NatGateway" for item in network.values())
