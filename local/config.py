@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from include.settings import PREFIX
+
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "LOCAL_WORLD_DIR"
 """Environment variable that every process of a world carries, so that it can be found after a kill -9."""
@@ -23,6 +25,8 @@ AWS = "LOCAL_AWS"
 """Which AWS Airflow works on: `embedded`, or `account`, the one that boto3 finds in the caller's environment."""
 ONLY_DAG = "LOCAL_ONLY_DAG"
 """The one DAG that an Airflow has which was started for one run; unset: all of `dags/`."""
+VARIABLES = "PIPELINE_VARIABLES"
+"""A pipeline's variables as a JSON object; those named as settings are settings."""
 
 CLUSTER_PORTS = 24  # a control plane's own six, then one a node
 BLOCKS = 15  # worlds on one machine: 127.(16+16*block) and the fifteen second octets after it
@@ -154,13 +158,23 @@ def _block(state: str, taken: set[int]) -> int:
     raise ConfigError(f"{BLOCKS} worlds are registered: run `make clean` in one that you no longer need")
 
 
+def _variables() -> dict[str, str]:
+    """The settings among a pipeline's variables, which it gives as one JSON object. ConfigError when it is none."""
+    try:
+        given = json.loads(os.environ.get(VARIABLES) or "{}").items()
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"{VARIABLES} is no JSON object of names and values: {error}") from error
+    return {name: value for name, value in given if name.startswith(PREFIX)}
+
+
 def local_env() -> dict[str, str]:
-    """`.env` of the checkout under the process's own environment. ConfigError names a LOCAL_* key that there is not."""
+    """`.env` of the checkout, under the settings among a pipeline's variables, under the process's own environment.
+    ConfigError names a LOCAL_* key that there is not."""
     env = read_env(ROOT / ".env")
     known = {"LOCAL_STATE", AWS, "LOCAL_KUBE_PORT", *(f"LOCAL_{name.upper()}_PORT" for name in DEFAULT_PORTS)}
     if unknown := sorted(key for key in env if key.startswith("LOCAL_") and key not in known):
         raise ConfigError(f"{ROOT / '.env'}: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-    return env | dict(os.environ)
+    return env | _variables() | dict(os.environ)
 
 
 def on_account() -> bool:

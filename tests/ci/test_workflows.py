@@ -255,6 +255,13 @@ def test_the_settings_that_workflows_give_exist():
     assert {name.removeprefix("RETAIL_").lower() for name in names} <= type(settings()).model_fields.keys()
 
 
+def test_a_short_lived_airflow_gets_the_settings_that_are_variables():
+    given = {
+        pair: job(*pair)["env"].get(config.VARIABLES) for pair in jobs() if "LOCAL_AWS" in job(*pair).get("env", {})
+    }
+    assert given == dict.fromkeys(ON_AWS - {("image", "publish")}, "${{ toJSON(vars) }}")
+
+
 # --- dependencies ---
 def test_updates_wait_before_they_are_proposed():
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]

@@ -147,3 +147,25 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
 
 def test_a_missing_env_file_is_empty(tmp_path: Path) -> None:
     assert config.read_env(tmp_path / ".env") == {}
+
+
+# --- what a pipeline gives ---
+def test_settings_among_a_pipelines_variables_come_between_the_file_and_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (config.ROOT / ".env").write_text("RETAIL_OWNER=file\nRETAIL_COST_CENTER=file\n")
+    given = {"RETAIL_OWNER": "pipeline", "RETAIL_ENVIRONMENT": "pipeline", "LOCAL_STATE": "/elsewhere", "PATH": "x"}
+    monkeypatch.setenv(config.VARIABLES, json.dumps(given))
+    monkeypatch.setenv("RETAIL_ENVIRONMENT", "process")
+    env = config.local_env()
+    names = ("RETAIL_COST_CENTER", "RETAIL_OWNER", "RETAIL_ENVIRONMENT")
+    assert [env[name] for name in names] == ["file", "pipeline", "process"]
+    assert "LOCAL_STATE" not in env
+    assert env["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "RETAIL_OWNER=me"])
+def test_variables_that_are_no_json_object_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(config.VARIABLES, text)
+    with pytest.raises(ConfigError, match="PIPELINE_VARIABLES"):
+        config.local_env()
