@@ -6,6 +6,7 @@ silently leave a default in force.
 
 import hashlib
 import os
+import re
 from functools import lru_cache
 from typing import Annotated, Literal, Self
 
@@ -41,6 +42,13 @@ def _only_our_region(region: str) -> str:
     return region
 
 
+def _tag_value(text: str) -> str:
+    """What every service of AWS takes, without the `=` and `,` that part tags in a load balancer's annotation."""
+    if not re.fullmatch(r"[\w .:/+@-]{1,256}", text):
+        raise ValueError(f"{text!r} is no tag: 1 to 256 letters, digits, spaces and _ . : / + @ - are; no comma, no =")
+    return text
+
+
 class Settings(BaseSettings):
     """What a user may change, by a RETAIL_* variable of the same name in upper case."""
 
@@ -53,8 +61,8 @@ class Settings(BaseSettings):
         "123456789012", pattern=r"^\d{12}$", description="AWS account; the embedded AWS uses the default"
     )
     region: Annotated[str, AfterValidator(_only_our_region)] = REGION
-    owner: str = Field("ml-team", min_length=1, description="tag Owner")
-    cost_center: str = Field("retail", min_length=1, description="tag CostCenter")
+    owner: Annotated[str, AfterValidator(_tag_value)] = Field("ml-team", description="tag Owner")
+    cost_center: Annotated[str, AfterValidator(_tag_value)] = Field("retail", description="tag CostCenter")
 
     # --- data ---
     row_tolerance: float = Field(0.001, ge=0, le=0.05, description="share of a week's rows that a row rule may reject")

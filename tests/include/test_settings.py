@@ -62,6 +62,18 @@ def test_endpoints_that_cannot_work_are_refused(told, variables, complaint):
         told(**variables)
 
 
+@pytest.mark.parametrize("name", ["owner", "cost_center"])
+def test_tags_that_every_service_takes(told, name):
+    assert getattr(told(**{name: "Équipe ML: a/b+c_d@x-1.2"}), name) == "Équipe ML: a/b+c_d@x-1.2"
+
+
+@pytest.mark.parametrize("name", ["owner", "cost_center"])
+@pytest.mark.parametrize("text", ["", "ml,retail", "team=ml", "a\nb", "a&b", "x" * 257])
+def test_tags_that_a_load_balancer_would_misread_or_aws_refuse(told, name, text):
+    with pytest.raises(ValueError, match=rf"RETAIL_{name.upper()}: .*is no tag"):
+        told(**{name: text})
+
+
 def test_every_setting_is_in_the_example():
     from local.config import ROOT
 
