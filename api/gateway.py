@@ -18,12 +18,11 @@ from api.auth import Headers, Keys
 from api.endpoints import BUSY, Endpoint, Predict, PredictBatch, not_ready
 from api.errors import HttpError
 from api.logs import Log
-from api.metrics import Metrics
+from api.metrics import QUIET, Metrics
 from api.state import State
 from include.baskets.bundle import Bundle
 
 PREDICT, BATCH = "/predict", "/predict/batch"
-QUIET = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds: counted, not logged
 GUARDED = frozenset({"/model", "/metrics", "/products"})  # need the key too, if there is one
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _FIXED = (

@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 NAMESPACE = "RetailMLOps"
 WINDOW_SECONDS = 60.0
+QUIET = frozenset({"/health", "/ready", "/metrics"})
+"""Asked every few seconds: counted, not logged. What /ready says of a pod that leaves is no error of a user's."""
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _VALUES = 100  # the format allows 100 values of a metric in one line: a uniform sample of the window
 
@@ -24,8 +26,11 @@ class Window:
         self._since, self._requests, self._errors, self._seen = self._clock(), 0, 0, 0
         self._milliseconds: list[float] = []
 
-    def observe(self, status: int, seconds: float) -> None:
+    def observe(self, route: str, status: int, seconds: float) -> None:
+        """Probes are requests, which is how an API without users is known to live; errors and latency are users'."""
         self._requests += 1
+        if route in QUIET:
+            return
         if status >= 500:
             self._errors += 1
             return
@@ -100,7 +105,7 @@ class Metrics:
             self._histograms.setdefault(route, self._seconds.labels(route))
         counter.inc()
         self._histograms[route].observe(seconds)
-        self.window.observe(status, seconds)
+        self.window.observe(route, status, seconds)
 
     def prediction(self, label: str, count: int = 1) -> None:
         counter = self._labels.get(label)

@@ -19,7 +19,7 @@ import datetime as dt
 from airflow.providers.amazon.aws.sensors.s3 import S3KeySensor
 from airflow.sdk import Param, chain, task
 
-from include.settings import TIMEZONE, settings
+from include.settings import PARALLEL_WEEKS, TIMEZONE, settings
 from retail_mlops.dag_defaults import AIRFLOW, GOLD, Tag, local_midnight, retail_dag
 from retail_mlops.operators.sagemaker import ProcessingJobOperator
 from retail_mlops.tasks import etl as tasks
@@ -31,7 +31,7 @@ from retail_mlops.timetables import ShopWeekTimetable
     start_date=local_midnight(2006, 2, 27),
     end_date=local_midnight(2008, 7, 6),  # the data's last day: no automatic runs after it, backfills go on
     tags=[Tag.DATA],
-    max_active_runs=4,
+    max_active_runs=PARALLEL_WEEKS,
     params={
         "accept_new_raw": Param(
             False, type="boolean", title="Accept a new raw file", description="build from it although gold has another"

@@ -29,6 +29,7 @@ JOBS_REPOSITORY = "mlops/retail-jobs"
 CONTROLLER_REPOSITORY = "mlops/aws-load-balancer-controller"
 MAX_BAKE_SECONDS = 45 * 60  # Airflow's role is assumed for an hour, and a task logs in to the cluster once
 HTTPS_PORT = 443
+PARALLEL_WEEKS = 4  # runs of etl at once, each with one Processing job at a time
 GITHUB_ISSUER = "token.actions.githubusercontent.com"
 
 _TIME = r"^([01]\d|2[0-3]):[0-5]\d$"

@@ -85,8 +85,12 @@ def land(aws: boto3.Session, endpoint: str | None, files: Iterable[WeeklyFile]) 
     return [file.week for file in files if upload(s3, file)]
 
 
+def has_gold(s3: Any, week: str) -> bool:
+    return "Contents" in s3.list_objects_v2(Bucket=settings().bucket, Prefix=lake.gold_manifest(week))
+
+
 def main(paths: list[str]) -> None:
-    """Land the files, start an etl run for each week that is new, and say so."""
+    """Land the files, start an etl run for each week that is new or has no gold yet, and say so."""
     if not paths:
         raise IngestError('which files? make ingest FILES="transactions_200607.csv.gz …"')
     world = config.load()
@@ -95,9 +99,11 @@ def main(paths: list[str]) -> None:
     account = config.on_account()
     aws, endpoint = (boto3.Session(region_name=REGION), None) if account else (session(world), world.aws_url)
     new = land(aws, endpoint, files)
+    s3 = aws.client("s3", endpoint_url=endpoint)
     for file in files:
-        if file.week not in new:
-            print(f"{file.week}: that very file is there already")
+        landed = f"landed as {file.key}" if file.week in new else "that very file is there already"
+        if file.week not in new and has_gold(s3, file.week):
+            print(f"{file.week}: {landed}, and so is its gold")
             continue
         run = airflow.trigger("etl", partition_key=file.week)
-        print(f"{file.week}: landed as {file.key}, etl started: {world.airflow_url}/dags/etl/runs/{run}")
+        print(f"{file.week}: {landed}, etl started: {world.airflow_url}/dags/etl/runs/{run}")

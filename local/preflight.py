@@ -27,13 +27,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.markup import escape
 
-from include.settings import CLUSTER_NAME, PREFIX, REGION, settings
+from include.settings import CLUSTER_NAME, PARALLEL_WEEKS, PREFIX, REGION, settings
 from local import config
 
 SKEW: Final = 60, 300
 """Seconds of clock difference that are worth a note, and from which on AWS refuses signatures."""
-DEAD_END: Final = ("DELETE_FAILED", "UPDATE_ROLLBACK_FAILED", "ROLLBACK_FAILED", "CREATE_FAILED")
-"""States of a stack that provision refuses (docs/runbooks/provision.md)."""
+DEAD_END: Final = "DELETE_FAILED"
+"""The state of a stack that provision refuses (docs/runbooks/provision.md); what else failed it mends."""
 LINKED_ROLES: Final = ("eks", "eks-nodegroup", "autoscaling", "elasticloadbalancing")
 """Services (…amazonaws.com) whose own roles the nodes and load balancers need."""
 SPOT_ROLE: Final = "spot"
@@ -44,8 +44,6 @@ NEEDED: Final = (
     "budgets:ModifyBudget", "scheduler:CreateSchedule", "events:PutRule", "sts:AssumeRole",
 )  # fmt: skip
 """Of what provision does as you: one action a service, and those on roles."""
-PARALLEL_JOBS: Final = 2
-"""Processing jobs that etl runs at once."""
 JOB_QUOTA: Final = "{} for {} job usage"
 VCPU_QUOTAS: Final = {"ON_DEMAND": "L-1216C47A", "SPOT": "L-34B43A08"}
 """Standard instances (A, C, D, H, I, M, R, T, Z): vCPUs at once."""
@@ -156,8 +154,10 @@ def stacks(ask: Ask) -> Iterator[Finding]:
             if "does not exist" not in str(error):
                 raise
     for name, status in there.items():
-        if status in DEAD_END:
+        if status == DEAD_END:
             yield Finding("missing", f"stack {name} is {status}", "docs/runbooks/provision.md says what to do")
+        elif status.endswith("FAILED"):
+            yield Finding("note", f"stack {name} is {status}: provision mends it first")
     yield Finding("ok", f"{len(there)} of {len(ours)} stacks are there")
 
 
@@ -206,9 +206,10 @@ def vpc_quota(ask: Ask) -> Iterator[Finding]:
 
 
 def job_quotas(ask: Ask) -> Iterator[Finding]:
+    processing = PARALLEL_WEEKS + 1  # of etl, and train's evaluation
     wanted = {
         JOB_QUOTA.format(settings().training_instance, "training"): 1,
-        JOB_QUOTA.format(settings().processing_instance, "processing"): PARALLEL_JOBS,
+        JOB_QUOTA.format(settings().processing_instance, "processing"): processing,
     }
     pages = ask("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     quotas = {one["QuotaName"]: one for page in pages for one in page["Quotas"] if one["QuotaName"] in wanted}

@@ -1,6 +1,6 @@
 """The minute's metrics in CloudWatch's embedded metric format."""
 
-from api.metrics import Window
+from api.metrics import QUIET, Window
 
 
 class Clock:
@@ -14,8 +14,8 @@ class Clock:
 def test_a_window_is_told_once_when_its_minute_is_over() -> None:
     clock = Clock()
     window = Window(clock)
-    window.observe(200, 0.002)
-    window.observe(503, 0.001)
+    window.observe("/predict", 200, 0.002)
+    window.observe("/predict", 503, 0.001)
 
     assert window.take() is None
     clock.now += 61
@@ -30,7 +30,7 @@ def test_it_follows_the_format() -> None:
     clock = Clock()
     window = Window(clock)
     for number in range(1000):
-        window.observe(200, number / 1000)
+        window.observe("/predict", 200, number / 1000)
 
     document = window.take(force=True)
     assert document is not None
@@ -42,9 +42,20 @@ def test_it_follows_the_format() -> None:
     assert document["_aws"]["Timestamp"] == 1_000_000
 
 
+def test_probes_are_requests_and_never_errors_or_latency() -> None:
+    window = Window(Clock())
+    for route in QUIET:
+        window.observe(route, 503, 1)
+        window.observe(route, 200, 1)
+    document = window.take(force=True)
+    assert document is not None
+    assert (document["Requests"], document["Errors"]) == (2 * len(QUIET), 0)
+    assert "Latency" not in document
+
+
 def test_a_window_without_answers_has_no_latency() -> None:
     window = Window(Clock())
-    window.observe(500, 1)
+    window.observe("/predict", 500, 1)
 
     document = window.take(force=True)
     assert document is not None

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from include.settings import REGION, Settings
+from include.settings import PARALLEL_WEEKS, REGION, Settings
 from local import preflight
 from local.preflight import Finding
 
@@ -119,7 +119,7 @@ def test_sagemaker_refuses_new_accounts_until_their_quotas_are_raised(given: Cal
     given(training_instance="ml.m5.large", processing_instance="ml.t3.large")
     quotas = [
         {"QuotaName": "ml.m5.large for training job usage", "QuotaCode": "L-1", "Value": 0.0},
-        {"QuotaName": "ml.t3.large for processing job usage", "QuotaCode": "L-2", "Value": 2.0},
+        {"QuotaName": "ml.t3.large for processing job usage", "QuotaCode": "L-2", "Value": PARALLEL_WEEKS + 1.0},
     ]
     training, processing = found(preflight.job_quotas, ("service-quotas", "list_service_quotas", {"Quotas": quotas}))
     assert (training.state, processing.state) == ("missing", "ok")

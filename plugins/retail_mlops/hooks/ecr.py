@@ -43,7 +43,9 @@ class ImageHook(EcrHook):
         pages = self.conn.get_paginator("describe_images").paginate(repositoryName=repository)
         images = [image for page in pages for image in page["imageDetails"] if is_image(image)]
         if not images:
-            raise RetailError(f"no image in {repository}: push one with `make image`")
+            raise RetailError(
+                f"no image in {repository}: push one: `make image` (embedded), `make build-image push-image` (AWS)"
+            )
         newest = max(images, key=lambda image: (image["imagePushedAt"], image["imageDigest"]))
         return f"{settings().repository(repository)}@{newest['imageDigest']}"
 
