@@ -78,7 +78,7 @@ image-build: ## build a Docker image; image-push, image-sign, image-verify: into
 # --- tests and checks --------------------------------------------------------------------------
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults test-ui test-docker test-compose docker-images check lint manifests alb-controller costs bench bench-peers workflows secrets licences audit actionlint
+.PHONY: test test-unit test-faults test-ui test-docker test-compose docker-images check lint manifests alb-controller costs bench bench-scale bench-peers workflows secrets licences audit actionlint
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m "integration and not faults"
@@ -127,6 +127,8 @@ costs: install ## write docs/costs.md: what a month costs, by resource
 bench: install ## measure the ETL and the API against their stored baselines
 	@.venv/jobs/bin/python -m benchmarks.etl
 	@.venv/dev/bin/python -m benchmarks.serving
+bench-scale: install ## measure full-size weeks at once and trainings, and say what 117 and 1,170 weeks take
+	@.venv/jobs/bin/python -m benchmarks.scale --fit
 PEERS := peers-mlserver peers-bentoml
 bench-peers: install $(PEERS:%=.venv/%/lock.sha256) ## the API beside MLServer and BentoML with the same model
 	@.venv/dev/bin/python -m benchmarks.serving --peers
