@@ -6,6 +6,7 @@ at once have its cores between them. `--fit` also trains, on half a week, one an
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -46,7 +47,9 @@ def fit(base: Path) -> Fit:
         (channels / split).symlink_to(gold / f"split={split}")
     (channels / "manifest").symlink_to(gold / "_manifest")
     baskets = sum(manifest(base)["counts"]["train"].values())
-    return Fit(manifest(base)["rows"], baskets, run("-m", "include.train", "fit", "--base", str(base)))
+    cost = run("-m", "include.train", "fit", "--base", str(base))
+    told = json.loads((base / "model" / "metrics.json").read_text())
+    return Fit(manifest(base)["rows"], baskets, cost, told["forest_nodes"], told["validation"]["accuracy"])
 
 
 def objects(base: Path) -> dict[str, list[int]]:

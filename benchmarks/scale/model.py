@@ -62,11 +62,13 @@ class Week:
 
 @dataclass(frozen=True)
 class Fit:
-    """A training on so many lines of gold, which held so many training baskets."""
+    """A training on so many lines of gold, which held so many training baskets; its forest, its validation accuracy."""
 
     lines: int
     baskets: int
     cost: Cost
+    nodes: int
+    accuracy: float
 
 
 # --- arithmetic ---
@@ -185,31 +187,36 @@ def weeks_table(alone: Week) -> str:
 def fit_line(one: Fit) -> str:
     return (
         f"fit on {one.lines:,} lines ({one.baskets:,} training baskets): {one.cost.seconds:.0f} s, "
-        f"{one.cost.cpu_seconds:.0f} CPU s, peak {one.cost.peak_mb:,.0f} MB"
+        f"{one.cost.cpu_seconds:.0f} CPU s, peak {one.cost.peak_mb:,.0f} MB; "
+        f"{one.nodes:,} nodes, validation accuracy {one.accuracy:.4f}"
     )
 
 
 def fit_text(fits: list[Fit]) -> str:
     """fits: of half a week, a week and two; they hold for machines with as many cores.
 
-    The line through the first two is held against the third, the line through the last two says what comes."""
+    The line through the first two is held against the third, the line through the last two says what comes. By CPU
+    seconds, which a busy machine changes little, on as many cores as the first one kept busy."""
     instance, limit = settings().training_instance, settings().job_max_runtime_seconds
-    memory = MACHINES[instance][1]
-    seconds = [(one.lines / LINES, one.cost.seconds) for one in fits]
+    vcpus, memory = MACHINES[instance]
+    used = min(vcpus, fits[0].cost.cpu_seconds / fits[0].cost.seconds)
+    cpu = [(one.lines / LINES, one.cost.cpu_seconds) for one in fits]
     gibibytes = [(one.lines / LINES, one.cost.peak_mb / 1024) for one in fits]
-    told = [line_through(*points[:2]) for points in (seconds, gibibytes)]
-    (start, more), (still, each) = (line_through(*points[1:]) for points in (seconds, gibibytes))
-    (said_s, said_gib), weeks = [begin + rise * seconds[2][0] for begin, rise in told], seconds[2][0]
+    told = [line_through(*points[:2]) for points in (cpu, gibibytes)]
+    (start, more), (still, each) = (line_through(*points[1:]) for points in (cpu, gibibytes))
+    weeks = cpu[2][0]
+    said_cpu, said_gib = (begin + rise * weeks for begin, rise in told)
     needed = [
-        f"{count:,} weeks: {still + count * each:,.0f} GiB, {(start + count * more) / 3600:.1f} h"
+        f"{count:,} weeks: {still + count * each:,.0f} GiB, {(start + count * more) / used / 3600:,.1f} h"
         for count in DATA_SETS
     ]
     return "\n".join(
         [
-            f"{weeks:.1f} weeks by the line through the others: {said_s:.0f} s, {said_gib:.1f} GiB; "
-            f"measured {seconds[2][1]:.0f} s, {gibibytes[2][1]:.1f} GiB",
-            f"a week more: {each:.2f} GiB, {more:.0f} s; {instance} ({memory} GiB) is full at "
-            f"{(memory - still) / each:.1f} weeks, the limit of {limit} s is reached at {(limit - start) / more:.1f}",
+            f"{weeks:.1f} weeks by the line through the others: {said_cpu:.0f} CPU s, {said_gib:.1f} GiB; "
+            f"measured {cpu[2][1]:.0f} CPU s, {gibibytes[2][1]:.1f} GiB",
+            f"a week more: {each:.2f} GiB, {more:.0f} CPU s; {instance} ({memory} GiB) is full at "
+            f"{(memory - still) / each:.1f} weeks, the limit of {limit} s is reached at "
+            f"{(limit * used - start) / more:.1f} on {used:.1f} cores",
             *needed,
         ]
     )

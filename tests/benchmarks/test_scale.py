@@ -53,15 +53,15 @@ def test_a_line_goes_through_its_two_points() -> None:
     assert (begin, rise) == (10, 40)
 
 
-def test_trainings_on_a_line_say_when_memory_is_full() -> None:
+def test_trainings_on_a_line_say_when_memory_is_full_and_time_is_up() -> None:
     fits = [
-        Fit(int(weeks * LINES), 1000, Cost(seconds=100 * weeks, cpu_seconds=200, peak_mb=1024 * (1 + 2 * weeks)))
+        Fit(int(weeks * LINES), 1000, Cost(100 * weeks, 150 * weeks, 1024 * (1 + 2 * weeks)), 7000, 1.0)
         for weeks in (0.5, 1, 2)
     ]
     told = model.fit_text(fits)
-    assert "2.0 weeks by the line through the others: 200 s, 5.0 GiB; measured 200 s, 5.0 GiB" in told
-    assert "ml.m5.large (8 GiB) is full at 3.5 weeks, the limit of 3600 s is reached at 36.0" in told
-    assert "117 weeks: 235 GiB" in told
+    assert "2.0 weeks by the line through the others: 300 CPU s, 5.0 GiB; measured 300 CPU s, 5.0 GiB" in told
+    assert "ml.m5.large (8 GiB) is full at 3.5 weeks, the limit of 3600 s is reached at 36.0 on 1.5 cores" in told
+    assert "117 weeks: 235 GiB, 3.2 h" in told
 
 
 @pytest.mark.parametrize(("rate", "pods"), [(1, 2), (2_000, 2), (4_000, 4), (10_000, 10), (10_001, 11)])
