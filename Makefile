@@ -80,7 +80,7 @@ verify-image: .venv/local-aws/lock.sha256 ## an image's signature and SBOM; with
 # --- tests and checks --------------------------------------------------------------------------
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults test-ui test-docker test-compose check lint manifests alb-controller costs bench bench-peers workflows secrets licences audit actionlint hadolint
+.PHONY: test test-unit test-faults test-ui test-docker test-compose check lint manifests alb-controller costs bench bench-scale bench-peers workflows secrets licences audit actionlint hadolint
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest -n 2 --dist loadgroup $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest -n 2 --dist loadgroup $(DEV_TESTS) -m "integration and not faults"
@@ -130,6 +130,8 @@ costs: install ## write docs/costs.md: what a month costs, by resource
 bench: install ## measure the ETL and the API against their stored baselines
 	@.venv/jobs/bin/python -m benchmarks.etl
 	@.venv/dev/bin/python -m benchmarks.serving
+bench-scale: install ## measure full-size weeks at once and trainings, and say what 117 and 1,170 weeks take
+	@.venv/jobs/bin/python -m benchmarks.scale --fit
 PEERS := peers-mlserver peers-bentoml
 bench-peers: install $(PEERS:%=.venv/%/lock.sha256) ## the API beside MLServer and BentoML with the same model
 	@.venv/dev/bin/python -m benchmarks.serving --peers

@@ -5,34 +5,18 @@ the ratio of their CPU times says the same on a fast and on a busy machine. A ra
 the stored baseline fails; `--store` writes a new baseline.
 """
 
-import json
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.common import ROOT, WORSE, cache, options, settle, target
+from benchmarks.common import LINES, WORSE, Cost, etl, land, manifest, options, run, settle, target, weekly_file
 
-LINES = 2_700_000
-WEEK = "200607"
 TARGET_LINES_A_SECOND = 450_000
 TARGET_PEAK_MB = 1_000
 FLAT = 1.25
 """How much the peak may grow when the file doubles."""
 NAIVE = "import pandas, sys; print(len(pandas.read_csv(sys.argv[1])))"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of one process: wall and CPU seconds, peak resident memory."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_mb: float
 
 
 @dataclass(frozen=True)
@@ -49,39 +33,12 @@ class Figures:
     naive: Cost
 
 
-def weekly_file(lines: int) -> Path:
-    """A synthetic week of about so many lines, made once and kept in the user's cache folder."""
-    folder = cache() / f"week-{lines}"
-    file = folder / f"transactions_{WEEK}.csv.gz"
-    if not file.exists():
-        print(f"making a week of {lines:,} lines", flush=True)
-        run("-m", "local.data", "--out", str(folder), "--weeks", "1", "--first", WEEK, "--lines", str(lines))
-    return file
-
-
-def run(*arguments: str) -> Cost:
-    """Runs Python with these arguments to its end; CalledProcessError when it fails."""
-    began = time.monotonic()
-    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, process.args)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Cost(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss * unit / 2**20)
-
-
 def measure(source: Path, scratch: Path) -> Figures:
     base = scratch / source.parent.name
-    raw = base / "processing" / "input" / "raw" / "transactions.csv.gz"
-    raw.parent.mkdir(parents=True)
-    shutil.copy(source, raw)
+    raw = land(source, base)
     naive = run("-c", NAIVE, str(raw))
-    clean = run("-m", "include.etl", "clean", "--shop-week", WEEK, "--base", str(base))
-    (base / "processing" / "output" / "silver").rename(base / "processing" / "input" / "silver")
-    split = run("-m", "include.etl", "split", "--shop-week", WEEK, "--base", str(base))
-    manifest = json.loads((base / "processing" / "output" / "gold" / "_manifest" / f"{WEEK}.json").read_text())
-    lines, seconds = manifest["rows"], clean.seconds + split.seconds
+    clean, split = etl(base)
+    lines, seconds = manifest(base)["rows"], clean.seconds + split.seconds
     return Figures(
         lines=lines,
         lines_a_second=lines / seconds,
