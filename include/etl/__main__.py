@@ -8,6 +8,7 @@ DIR/output/failure, and the exit code is 1.
 """
 
 import argparse
+import gc
 import json
 import sys
 import traceback
@@ -45,4 +46,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     end_on_sigterm()
+    gc.freeze()  # what the imports made stays to the end: searching it for garbage, then too, takes 0.1 to 0.2 s
     sys.exit(main())

@@ -9,10 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from include.etl import codes
 
 _CODED: Final = pa.dictionary(pa.int32(), pa.string())
 
@@ -60,17 +61,8 @@ def _arrow(column: pl.Series, kind: pa.DataType) -> pa.Array:
     """The column as Arrow; codes count the values in their order, so that the bytes depend on the content alone."""
     if kind != _CODED:
         return column.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(kind)
-    codes = column.to_physical()
-    present = codes.drop_nulls().to_numpy()
-    used = np.zeros(present.max(initial=0) + 1, bool)
-    used[present] = True
-    values = pl.Series(np.flatnonzero(used), dtype=codes.dtype).cat.to(column.dtype).cast(pl.String)
-    order = values.arg_sort().to_numpy()
-    place = np.zeros(len(used), np.int32)
-    place[np.flatnonzero(used)[order]] = np.arange(len(order))
-    return pa.DictionaryArray.from_arrays(
-        pl.Series(place).gather(codes).to_arrow(), values.gather(order).to_arrow().cast(pa.string())
-    )
+    values, places = codes.in_order(column)
+    return pa.DictionaryArray.from_arrays(places.to_arrow(), values.to_arrow().cast(pa.string()))
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -15,6 +15,7 @@ from include.etl.columns import BASKET, PRODUCTS
 
 SENSITIVITIES: Final = (*LABEL_OF, "XX")
 _PENCE: Final = pl.col("SPEND") * 100
+_BLANK: Final = "must not be blank"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +59,8 @@ def of_rows(week: str) -> tuple[Rule, ...]:
         ),
         Rule("STORE_REGION", "must be a letter and two digits", pl.col("STORE_REGION").str.contains(r"^[A-Z]\d\d$")),
         Rule("PROD_CODE", "must be 1 to 32 characters", pl.col("PROD_CODE").str.len_chars() <= 32),
-        *(Rule(name, "must not be blank", pl.col(name).is_not_null()) for name in PRODUCTS.names[1:]),
-        *(Rule(name, "must not be blank", pl.col(name).is_not_null()) for name in ("STORE_CODE", "BASKET_SIZE")),
+        *(Rule(name, _BLANK, pl.col(name).is_not_null()) for name in PRODUCTS.names[1:]),
+        *(Rule(name, _BLANK, pl.col(name).is_not_null()) for name in ("STORE_CODE", "BASKET_SIZE")),
     )
 
 
@@ -91,6 +92,8 @@ def _all_hold(rows: pl.DataFrame, rule: Rule) -> bool:
     if rule.holds is None:
         return True
     column = rows[rule.column]
+    if rule.text == _BLANK:
+        return not column.null_count()  # without a look at the values
     if isinstance(column.dtype, pl.Categorical):
         column = column.to_physical().unique().cat.to(column.dtype).cast(pl.String)
     return bool(column.to_frame().select(rule.holds.all(ignore_nulls=False)).item())

@@ -13,19 +13,21 @@ import polars as pl
 import polars.selectors as cs
 import pyarrow as pa
 
+from include.etl import codes
 from include.etl.ahead import ahead
 from include.etl.columns import RAW
 
-ORDER: Final = ("BASKET_ID", "PROD_CODE", "row")
-BATCH_ROWS: Final = 4096
+BATCH_ROWS: Final = 8192
+KEY_ROWS: Final = 512
 RANGE_ROWS: Final = 262_144
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A file of record batches, in order of BASKET_ID; first: the first BASKET_ID of each."""
+    """A file of record batches, in order of BASKET_ID; first: the first BASKET_ID of each; keys: every KEY_ROWS-th."""
 
     path: Path
+    keys: list[int]
     first: list[int]
 
     def between(self, low: int, high: int) -> list[pa.RecordBatch]:
@@ -59,37 +61,43 @@ class Runs:
         """No rows, but polars forgets the codes when no frame has them."""
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Keeps rows, in any order."""
+        """Keeps rows, in any order of baskets."""
         if not rows.height:
             return
-        rows = rows.sort("BASKET_ID").rechunk()
+        rows = rows.sort("BASKET_ID", maintain_order=True).rechunk()
         self._codes = self._codes if self._runs else rows.clear()
         table = rows.with_columns(cs.categorical().to_physical()).to_arrow()
         path = self._folder / f"{len(self._runs)}.arrow"
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=BATCH_ROWS)
-        self._runs.append(_Run(path, rows["BASKET_ID"].gather_every(BATCH_ROWS).to_list()))
+        keys, first = (rows["BASKET_ID"].gather_every(step).to_list() for step in (KEY_ROWS, BATCH_ROWS))
+        self._runs.append(_Run(path, keys, first))
         self._rows += rows.height
 
     def remove(self) -> None:
         shutil.rmtree(self._folder)
 
     def ranges(self) -> Iterator[pl.DataFrame]:
-        """All rows in ORDER, some RANGE_ROWS at a time, every basket whole; text is categorical."""
+        """All rows in order of BASKET_ID, then PROD_CODE, then as they came; text is categorical.
+
+        Some RANGE_ROWS at a time, every basket whole.
+        """
         return ahead(self._ranges())
 
     def _ranges(self) -> Iterator[pl.DataFrame]:
         decoded = [pl.col(name).cat.to(kind) for name, kind in self.text_types.items()]
         for low, high in pairwise(self._bounds()):
             batches = [batch for run in self._runs for batch in run.between(low, high)]
-            rows = pl.DataFrame(pa.Table.from_batches(batches)).with_columns(decoded).sort(ORDER)
+            rows = pl.DataFrame(pa.Table.from_batches(batches)).with_columns(decoded)
             del batches  # unmaps the files while the rows are worked on
             if rows.height:
-                yield rows
+                _, products = codes.in_order(rows["PROD_CODE"])
+                yield rows.sort("BASKET_ID", products, maintain_order=True)
 
     def _bounds(self) -> list[int]:
-        """Where ranges begin and end: quantiles of the batches' first keys, each of which stands for as many rows."""
-        keys = sorted(key for run in self._runs for key in run.first)
+        """Where ranges begin and end: quantiles of the runs' keys, each of which stands for as many rows."""
+        keys = sorted(key for run in self._runs for key in run.keys)
         count = self._rows // RANGE_ROWS
         inner = {keys[place * len(keys) // (count + 1)] for place in range(1, count + 1)}
+        inner.difference_update(keys[:1])  # nothing lies before it
         return [np.iinfo(np.int64).min, *sorted(inner), np.iinfo(np.int64).max]

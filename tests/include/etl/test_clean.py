@@ -90,6 +90,7 @@ def test_a_file_of_many_blocks_and_ranges_gives_the_same_rows(clean, text, silve
     monkeypatch.setattr(read, "BLOCK_BYTES", 5000)
     monkeypatch.setattr("include.etl.runs.RANGE_ROWS", 200)
     monkeypatch.setattr("include.etl.runs.BATCH_ROWS", 16)
+    monkeypatch.setattr("include.etl.runs.KEY_ROWS", 4)
     assert clean(text) == 0
     part = pq.ParquetFile(silver / "part-0.parquet")
     assert part.num_row_groups > 3
