@@ -82,11 +82,11 @@ DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui 
 AIRFLOW_TESTS := tests/dags tests/plugins
 .PHONY: test test-unit test-faults test-ui test-docker test-compose check lint manifests alb-controller costs bench bench-scale bench-peers workflows secrets licences audit actionlint hadolint
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
-	@.venv/airflow/bin/pytest -n 2 --dist loadgroup $(AIRFLOW_TESTS) -m "integration and not faults"
-	@.venv/dev/bin/pytest -n 2 --dist loadgroup $(DEV_TESTS) -m "integration and not faults"
+	@.venv/airflow/bin/pytest -n 2 $(AIRFLOW_TESTS) -m "integration and not faults"
+	@.venv/dev/bin/pytest -n 2 $(DEV_TESTS) -m "integration and not faults"
 test-unit: install .venv/ci/lock.sha256 ## the fast part: no server processes, no embedded world
-	@.venv/airflow/bin/pytest -n 2 --dist loadfile $(AIRFLOW_TESTS) -m "not integration and not faults"
-	@.venv/dev/bin/pytest -n 3 --dist loadfile $(DEV_TESTS) -m "not integration and not faults"
+	@.venv/airflow/bin/pytest -n 2 $(AIRFLOW_TESTS) -m "not integration and not faults"
+	@.venv/dev/bin/pytest -n 3 $(DEV_TESTS) -m "not integration and not faults"
 test-faults: kube ## the fault tables, against a running embedded world of their own
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m faults
 test-ui: kube .venv/ui/lock.sha256 ## the life of an environment, clicked in a real browser, in a world of its own

@@ -1,15 +1,18 @@
 """What all tests share: which of them one worker has to run, when there are several."""
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-WORLD = Path(__file__).parent / "integration"
 
+@pytest.hookimpl(optionalhook=True)  # not every environment has xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests stay together, and so do all that use the one embedded world of tests/integration."""
+    from xdist.scheduler import LoadScopeScheduling
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --dist loadgroup a file's tests stay together, and so do all that use the one embedded world."""
-    if config.getoption("dist", "no") == "loadgroup":
-        for item in items:
-            group = "world" if WORLD in item.path.parents else str(item.path)
-            item.add_marker(pytest.mark.xdist_group(group))
+    class ByWorld(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "world" if path.startswith("tests/integration/") else path
+
+    return ByWorld(config, log)
