@@ -436,8 +436,9 @@ def test_a_stack_that_a_kill_cut_off_can_be_made_again(stacks: Service) -> None:
         Capabilities=["CAPABILITY_NAMED_IAM"],
         Parameters=parameters(stacks, template, NodeCount="1"),
     )
-    saved = stacks.state / "aws" / "ministack" / "eks.json"
-    eventually(lambda: '"CREATING"' in saved.read_text())
+    saved = stacks.state / "aws" / "ministack"  # a file a service, written one after the other
+    eventually(lambda: '"cut"' in (saved / "cloudformation.json").read_text())
+    eventually(lambda: '"CREATING"' in (saved / "eks.json").read_text())
     stacks.end(signal.SIGKILL)
     stacks.start()
     stack = cloudformation.describe_stacks(StackName="cut")["Stacks"][0]
