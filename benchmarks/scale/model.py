@@ -40,7 +40,7 @@ MACHINES: Final = {
 WIDTH: Final = {pl.Int8: 1, pl.Int32: 4, pl.Int64: 8, pl.Float64: 8, pl.String: 4}
 """Bytes of a value in a run, and 8 of each row for its number: include/etl/runs.py."""
 RATES: Final = (100, 1_000, 10_000)
-REQUEST_CPU_MS: Final = 0.075
+REQUEST_CPU_MS: Final = 0.094
 """CPU of one prediction, from docs/serving.md."""
 SLOWER: Final = 2
 """ASSUMED: how many times longer that takes on a vCPU, half of a core, than on the measured core."""

@@ -64,7 +64,7 @@ def test_trainings_on_a_line_say_when_memory_is_full_and_time_is_up() -> None:
     assert "117 weeks: 235 GiB, 3.2 h" in told
 
 
-@pytest.mark.parametrize(("rate", "pods"), [(1, 2), (2_000, 2), (4_000, 4), (10_000, 10), (10_001, 11)])
+@pytest.mark.parametrize(("rate", "pods"), [(1, 2), (1_000, 2), (3_000, 4), (7_900, 10), (10_000, 13)])
 def test_the_autoscaler_wants_a_pod_for_each_share_of_its_target(rate: float, pods: int) -> None:
     assert model.pods(rate) == pods
 

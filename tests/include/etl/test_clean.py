@@ -84,13 +84,14 @@ def test_order_of_rows_in_the_file_does_not_matter(clean, lines, silver):
     assert (silver / "part-0.parquet").read_bytes() == expected
 
 
-def test_a_file_of_many_blocks_and_ranges_gives_the_same_rows(clean, text, silver, monkeypatch):
+@pytest.mark.parametrize(("range_rows", "key_rows"), [(200, 4), (1, 1)], ids=["of some baskets", "of the first basket"])
+def test_a_file_of_many_blocks_and_ranges_gives_the_same_rows(clean, text, silver, monkeypatch, range_rows, key_rows):
     clean(text)
     expected = pl.read_parquet(silver / "part-0.parquet")
     monkeypatch.setattr(read, "BLOCK_BYTES", 5000)
-    monkeypatch.setattr("include.etl.runs.RANGE_ROWS", 200)
+    monkeypatch.setattr("include.etl.runs.RANGE_ROWS", range_rows)
     monkeypatch.setattr("include.etl.runs.BATCH_ROWS", 16)
-    monkeypatch.setattr("include.etl.runs.KEY_ROWS", 4)
+    monkeypatch.setattr("include.etl.runs.KEY_ROWS", key_rows)
     assert clean(text) == 0
     part = pq.ParquetFile(silver / "part-0.parquet")
     assert part.num_row_groups > 3
