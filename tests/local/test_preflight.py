@@ -12,7 +12,7 @@ import pytest
 from botocore.stub import Stubber
 
 from include.settings import PARALLEL_WEEKS, REGION, Settings
-from local import preflight
+from local import config, preflight
 from local.preflight import Finding
 
 KEYS = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
@@ -113,6 +113,26 @@ def test_one_more_vpc_must_have_room_unless_it_is_there(mine: int, state: str) -
         ("service-quotas", "get_service_quota", {"Quota": {"Value": 5.0}}),
     )
     assert finding.state == state
+
+
+@pytest.mark.parametrize(
+    ("status", "states"),
+    [
+        ("CREATE_COMPLETE", ["ok"]),
+        ("UPDATE_ROLLBACK_FAILED", ["note", "ok"]),
+        ("ROLLBACK_COMPLETE", ["ok"]),
+        ("DELETE_FAILED", ["missing", "ok"]),
+    ],
+)
+def test_only_a_stack_whose_deletion_failed_is_in_the_way_of_provision(status: str, states: list[str]) -> None:
+    templates = len(list((config.ROOT / "infra").glob("*.yaml")))
+    answers = [
+        {"Stacks": [{"StackName": "one", "CreationTime": dt.datetime.now(dt.UTC), "StackStatus": one}]}
+        for one in [status] + ["UPDATE_COMPLETE"] * (templates - 1)
+    ]
+    findings = found(preflight.stacks, *(("cloudformation", "describe_stacks", answer) for answer in answers))
+    assert [finding.state for finding in findings] == states
+    assert all(status in finding.what for finding in findings[:-1])
 
 
 def test_sagemaker_refuses_new_accounts_until_their_quotas_are_raised(given: Callable[..., None]) -> None:
