@@ -67,6 +67,9 @@ class Protocol(HttpToolsProtocol):
         self._timed: str | None = None  # the stage that `_deadline` is for
         self._deadline: Any = None
         self._head_bytes = 0
+        self._ended = False  # a request, in the piece that is being read
+        self._unread: Any = None  # the deadline of a client that does not read its answers
+        self._held: RequestResponseCycle | None = None  # answered; what comes after it waits until the client reads
 
     # --- deadlines: set when a turn of the loop leaves a request unfinished, so never for the usual one ---
 
@@ -76,8 +79,9 @@ class Protocol(HttpToolsProtocol):
         self._set_deadline()
 
     def data_received(self, data: bytes) -> None:
+        self._ended = False
         super().data_received(data)
-        if self._stage is _HEAD:
+        if self._stage is _HEAD and not self._ended:  # else only the end of the piece is this head's
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(_HEAD_TOO_LARGE)
@@ -88,8 +92,22 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self._stage = None
         self._set_deadline()
+        if self._unread is not None:
+            self._unread.cancel()
         if self._kept is not None:
             self._asgi(self._kept)  # finds that the client is gone, and records it
+
+    def pause_writing(self) -> None:
+        """Some 64 KiB of answers wait for a client that does not read them: it has as long as for a body."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(self._seconds[_BODY], self._cut_off)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unread.cancel()
+        held, self._held = self._held, None
+        if held is not None:
+            held.on_response()
 
     def _set_deadline(self) -> None:
         if self._deadline is not None:
@@ -98,8 +116,11 @@ class Protocol(HttpToolsProtocol):
         self._deadline = self._stage and self.loop.call_later(self._seconds[self._stage], self._cut_off)
 
     def _cut_off(self) -> None:
+        if self.flow.read_paused and not self.flow.write_paused:
+            self._set_deadline()  # the client cannot go on: it is this side that does not read
+            return
         self._metrics.slow_clients.inc()
-        self.transport.close()
+        self.transport.abort()  # close() would wait until the client has read what is written
 
     # --- the parser's callbacks ---
 
@@ -117,11 +138,16 @@ class Protocol(HttpToolsProtocol):
             self._asgi(self._kept)  # refuses it, and does not read the rest
 
     def on_message_complete(self) -> None:
-        self._stage = None
+        self._stage, self._ended = None, True
         super().on_message_complete()
         if self._kept is not None:
             kept, self._kept = self._kept, None
             self._queue.add(self, kept)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()  # reads on
+        if self.pipeline:
+            self.flow.pause_reading()  # what was read first: else a long row of requests is all taken into memory
 
     # --- the short way ---
 
@@ -139,7 +165,8 @@ class Protocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, self.app)
 
     def answer(self, cycle: RequestResponseCycle, reply: Reply) -> None:
-        """Write a whole answer and let the connection go on to its next request, as the ASGI way does."""
+        """Write a whole answer and let the connection go on to its next request, as the ASGI way does; not before the
+        client reads what it is sent, or its answers would fill the memory."""
         if cycle.disconnected:
             return
         headers = reply[1]
@@ -151,12 +178,21 @@ class Protocol(HttpToolsProtocol):
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:
             self.transport.close()
-        cycle.on_response()
+        if self.flow.write_paused:
+            self.flow.pause_reading()
+            self._held = cycle
+        else:
+            cycle.on_response()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(_INVALID)
 
     def _refuse(self, error: HttpError) -> None:
+        """The end of the connection, after the answers to the requests before: answers are told apart by their order."""
+        last = self.cycle
+        if last is not None and not last.response_complete and (self.pipeline or not last.more_body):
+            last.keep_alive = False
+            return
         self._stage = None
         self._write(self._queue.gateway.refuse(error, [], "other", perf_counter()))
         self.transport.close()

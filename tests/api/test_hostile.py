@@ -5,8 +5,10 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.load import closed_loop
@@ -180,6 +182,24 @@ def test_pipelined_requests_are_answered_in_order(process: Process) -> None:
     assert statuses == [200, 422, 200, 200]
 
 
+def test_a_long_row_of_requests_is_answered_whole_and_in_order(process: Process) -> None:
+    good, bad = (post(body).replace(b"close", b"keep-alive") for body in (GOOD, b"{"))
+    row = (good + bad + good) * 700 + post(GOOD)  # more than a head may have, and than is read at once
+
+    with ThreadPoolExecutor(1) as reader, socket.create_connection(("127.0.0.1", process.port), 5) as client:
+        answer = reader.submit(lambda: b"".join(iter(lambda: client.recv(1 << 16), b"")))
+        client.sendall(row)
+        statuses = [int(part[:3]) for part in answer.result(30).split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [200, 422, 200] * 700 + [200]
+
+
+def test_nonsense_after_requests_ends_the_connection_after_their_answers(process: Process) -> None:
+    good = post(GOOD).replace(b"close", b"keep-alive")
+    answer = send(process, good + good + b"nonsense\r\n\r\n")
+
+    assert [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]][:2] == [200, 200]
+
+
 def test_a_body_in_pieces_is_put_together(process: Process) -> None:
     whole = post(GOOD)
 
@@ -265,3 +285,26 @@ def test_an_overload_is_shed_and_passes(start: Callable[..., Process]) -> None:
     assert set(crowd.failed) == {"status 503"}
     assert crowd.answered > 0
     assert alone.failed == {}
+
+
+def test_a_client_that_does_not_read_is_cut_off_and_fills_no_memory(start: Callable[..., Process]) -> None:
+    process = start(REQUEST_BODY_SECONDS="5")
+    process.until_ready()
+    one = post(b"{").replace(b"close", b"keep-alive")
+    send(process, one * 1500 + post(b"{"))  # what it needs for as much as it reads at once
+    before = memory(process)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(15)
+        client.connect(("127.0.0.1", process.port))
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):
+            while time.monotonic() - began < 30:
+                client.sendall(one)  # whole requests, one by one: none of them is slow
+    assert memory(process) - before < 15
+    assert process.get("/health") == 200
+
+
+def memory(process: Process) -> float:
+    """Resident MB."""
+    return psutil.Process(process.popen.pid).memory_info().rss / 1e6
