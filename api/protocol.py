@@ -188,7 +188,7 @@ class Protocol(HttpToolsProtocol):
         self._refuse(_INVALID)
 
     def _refuse(self, error: HttpError) -> None:
-        """The end of the connection, after the answers to the requests before: answers are told apart by their order."""
+        """The end of the connection, after the answers to the requests before, whose order tells them apart."""
         last = self.cycle
         if last is not None and not last.response_complete and (self.pipeline or not last.more_body):
             last.keep_alive = False

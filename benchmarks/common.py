@@ -82,8 +82,9 @@ def options(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def target(told: str, reached: bool) -> None:
-    print(f"target {told}: {'reached' if reached else 'not reached'}")
+def target(told: str, reached: bool | None) -> None:
+    """None: it could not be measured here."""
+    print(f"target {told}: {'not measured' if reached is None else 'reached' if reached else 'not reached'}")
 
 
 def settle(name: str, now: dict[str, Any], regressions: Callable[[dict[str, Any]], list[str]], store: bool) -> int:

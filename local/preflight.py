@@ -87,7 +87,11 @@ def regions(_: Ask) -> Iterator[Finding]:
 
 
 def clock(ask: Ask) -> Iterator[Finding]:
-    heard = ask("sts").get_caller_identity()["ResponseMetadata"]["HTTPHeaders"]
+    try:
+        answer: Any = ask("sts").get_caller_identity()
+    except ClientError as refused:  # beyond some minutes AWS takes no signature, but says its time
+        answer = refused.response
+    heard = answer["ResponseMetadata"]["HTTPHeaders"]
     off = abs(time.time() - parsedate_to_datetime(heard["date"]).timestamp())
     state: State = "missing" if off >= SKEW[1] else "note" if off >= SKEW[0] else "ok"
     yield Finding(state, f"this clock and AWS's differ by {off:.0f} s", "" if state == "ok" else "set the clock (NTP)")

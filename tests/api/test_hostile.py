@@ -297,10 +297,8 @@ def test_a_client_that_does_not_read_is_cut_off_and_fills_no_memory(start: Calla
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.settimeout(15)
         client.connect(("127.0.0.1", process.port))
-        began = time.monotonic()
         with pytest.raises(ConnectionError):
-            while time.monotonic() - began < 30:
-                client.sendall(one)  # whole requests, one by one: none of them is slow
+            [client.sendall(one) for _ in range(200_000)]  # whole requests, one by one: none of them is slow
     assert memory(process) - before < 15
     assert process.get("/health") == 200
 

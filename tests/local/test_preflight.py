@@ -62,6 +62,17 @@ def test_clock_that_is_wrong_is_told_before_signatures_are_refused(seconds: int,
     assert finding.state == state
 
 
+def test_clock_is_told_too_when_its_signature_has_been_refused() -> None:
+    sts = boto3.client("sts", REGION, **KEYS)
+    old = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    with Stubber(sts) as stub:
+        stub.add_client_error(
+            "get_caller_identity", "SignatureDoesNotMatch", response_meta=caller(old)["ResponseMetadata"]
+        )
+        (finding,) = preflight.clock(lambda _: sts)
+    assert (finding.state, finding.cure) == ("missing", "set the clock (NTP)")
+
+
 @pytest.mark.parametrize(
     ("versions", "state"),
     [

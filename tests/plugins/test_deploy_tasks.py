@@ -3,13 +3,16 @@
 import hashlib
 import io
 import tarfile
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.exceptions import AirflowException
 
+from include.settings import API_NAME
 from retail_mlops.errors import RetailError
-from retail_mlops.releases import FAILED, RELEASED, Release, record
+from retail_mlops.releases import CANARY, FAILED, RELEASED, ROLLED_BACK, Release, record
 from retail_mlops.tasks import deploy
 from retail_mlops.tasks.deploy import rollback_target
 
@@ -102,3 +105,57 @@ def test_bundle_that_nobody_approved_is_refused_wherever_it_lies(stage):
 def test_bundle_that_is_nowhere_names_the_places(stage):
     with pytest.raises(RetailError, match=rf"{TRAINED}, .*{EARLIER.model_key}: gone, or in an archive"):
         stage({HELD_OUT: b"{}"})
+
+
+# --- roll_back ---
+class StuckCluster:
+    """Runs TWO with its canary, whose pod does not end; `done` are the calls, in order."""
+
+    def __init__(self):
+        self.done = []
+
+    def deployment(self, name):
+        return {"metadata": {"name": name, "annotations": TWO.annotations()}}
+
+    def label_pods(self, deployment, labels):
+        self.done.append(("label", deployment["metadata"]["name"], labels))
+
+    def apply(self, manifests):
+        images = [
+            one["spec"]["template"]["spec"]["containers"][0]["image"]
+            for one in manifests
+            if one["kind"] == "Deployment"
+        ]
+        self.done.append(("apply", *images))
+
+    def wait_for_rollout(self, name, **_):
+        self.done.append(("wait", name))
+
+    def delete_deployment(self, name):
+        self.done.append(("delete", name))
+        raise AirflowException(f"Deployment {name} is still there")
+
+
+def test_release_before_is_back_before_the_canary_has_gone_which_may_be_never(monkeypatch):
+    cluster, kept = StuckCluster(), {}
+    before = replace(ONE, image="123456789012.dkr.ecr.ap-southeast-1.amazonaws.com/retail-api@sha256:" + "a" * 64)
+    lake = SimpleNamespace(
+        document=lambda _key: record(before, RELEASED, "2026-01-01T08:00", "deploy/1"),
+        put_document=lambda key, document: kept.update({key: document}),
+    )
+    ti = SimpleNamespace(dag_id="deploy", run_id="2", get_task_states=lambda **_: {"2": {"verify": "failed"}})
+    ti.xcom_pull = lambda **_: None
+    monkeypatch.setattr(deploy, "ClusterHook", lambda: SimpleNamespace(login=lambda: nullcontext(cluster)))
+    monkeypatch.setattr(deploy, "LakeHook", lambda: lake)
+    monkeypatch.setattr(deploy, "get_current_context", lambda: {"ti": ti})
+    monkeypatch.setattr(deploy, "_release", lambda _context: TWO)
+    deploy.roll_back()
+
+    assert cluster.done == [
+        ("label", CANARY, {"retail-mlops/in-service": None}),
+        ("apply", before.image),
+        ("wait", API_NAME),
+        ("delete", CANARY),
+    ]
+    [document] = kept.values()
+    assert (document["outcome"], document["reason"]) == (ROLLED_BACK, "verify failed; rolled back to v1-a")

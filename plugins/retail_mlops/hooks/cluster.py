@@ -67,8 +67,9 @@ class Cluster(LoggingMixin):
         """Removes a Deployment and waits until its pods have drained and ended; there need not be one."""
         self._delete(self.apps.delete_namespaced_deployment, "Deployment", name, timeout)
 
-    def label_pods(self, deployment: dict[str, Any], labels: dict[str, str]) -> list[str]:
-        """Gives the labels to the pods that a Deployment has now, not to their successors; names of the pods."""
+    def label_pods(self, deployment: dict[str, Any], labels: dict[str, str | None]) -> list[str]:
+        """Gives the labels to the pods that a Deployment has now, not to their successors, or takes those that are None
+        away; names of the pods."""
         names = [pod.metadata.name for pod in self._pods(deployment) if pod.metadata.deletion_timestamp is None]
         for name in names:
             self.core.patch_namespaced_pod(name, self.namespace, {"metadata": {"labels": labels}})

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from airflow.sdk import Context, get_current_context
+from airflow.sdk.exceptions import AirflowException
 
 from include import lake
 from include.settings import API_NAME, API_REPOSITORY, settings
@@ -178,7 +179,8 @@ def verification_of_canary(context: Context, jinja_env: Any = None) -> dict[str,
 
 
 def join() -> None:
-    """Gives the very pod that was verified its share of users' requests. Its successor would not get any."""
+    """Gives the canary's pod its share of users' requests: the one that was verified, or its like, of the same image
+    and bundle. A successor would not get any."""
     with ClusterHook().login() as cluster:
         deployment = cluster.deployment(releases.CANARY)
         if deployment is None or not _release(get_current_context()).is_live(deployment):
@@ -242,12 +244,14 @@ def record() -> dict[str, Any]:
 
 
 def roll_back() -> None:
-    """Takes the canary away, and puts the release before back if this one had taken its place; the run fails."""
+    """Takes users' requests from the canary, puts the release before back if this one had taken its place, and removes
+    the canary, which may take as long as its node is lost; the run fails."""
     context = get_current_context()
     release = _release(context)
     because = _what_failed(context)
     with ClusterHook().login() as cluster:
-        cluster.delete_deployment(releases.CANARY)
+        if canary := cluster.deployment(releases.CANARY):
+            cluster.label_pods(canary, dict.fromkeys(releases.IN_SERVICE))
         if release and release.is_live(cluster.deployment(API_NAME)):
             outcome, now = releases.ROLLED_BACK, f"rolled back to {_put_back(cluster, release)}"
         else:
@@ -257,6 +261,10 @@ def roll_back() -> None:
         if cluster.deployment(API_NAME) is None:
             say("no release is there to answer: the public endpoint would only cost")
             capacity_of(cluster).remove_endpoints()
+        try:
+            cluster.delete_deployment(releases.CANARY)
+        except AirflowException as late:
+            say(f"{late}: no user reaches it, and it goes when its node answers or is given up")
     if release is None:
         skip("nothing was released: nothing to roll back")
 
