@@ -68,7 +68,7 @@ aws-env: ## export lines for boto3 and the AWS CLI (use make -s)
 clean: ## stop and remove the state; environments stay (rm -rf .venv removes them too)
 	@if [ -x $(PY) ]; then $(RUN) clean; fi
 
-# --- Docker images, from here to ECR: IMAGE=api or jobs, TAG=the commit -----------------------
+# --- Docker images, from here to ECR: IMAGE=api or jobs, TAG=commit and run ----------------
 .PHONY: build-image base-image save-image load-image push-image sign-image verify-image
 build-image: ## build a Docker image, or all: api, jobs, airflow, local; push-image, sign-image: into ECR, as docs/ci.md says
 	@$(PYTHON) docker/images.py $${IMAGE:+"$$IMAGE"} --tag "$${TAG:-latest}"

@@ -203,7 +203,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ci.images", description=__doc__)
     parser.add_argument("step", choices=STEPS)
     parser.add_argument("target", choices=REPOSITORIES)
-    parser.add_argument("--tag", default="latest", help="the commit, in the workflow")
+    parser.add_argument("--tag", default="latest", help="commit and run, in the workflow")
     options = parser.parse_args()
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", options.tag):
         parser.error(f"{options.tag!r} is no tag")

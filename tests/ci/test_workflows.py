@@ -263,9 +263,17 @@ def test_a_short_lived_airflow_gets_the_settings_that_are_variables():
 
 
 # --- dependencies ---
+def test_a_patched_base_is_built_on_weekly_under_a_tag_of_its_own():
+    """A tag does not change in ECR: a commit's second image needs another one, the second attempt at a run the same."""
+    assert [one["cron"] for one in workflow("image")["on"]["schedule"]] == ["0 19 * * 0"]
+    assert workflow("image")["env"]["TAG"] == "${{ github.sha }}-${{ github.run_id }}"
+    assert not any("TAG" in job("image", key)["env"] for key in workflow("image")["jobs"])
+    assert 'TAG = "${env.GIT_COMMIT}-${env.BUILD_NUMBER}"' in JENKINSFILE
+
+
 def test_updates_wait_before_they_are_proposed():
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
-    assert {update["package-ecosystem"] for update in updates} == {"github-actions", "docker", "uv"}
+    assert {update["package-ecosystem"] for update in updates} == {"github-actions", "uv"}
     assert all(update["cooldown"]["default-days"] >= 7 for update in updates)
 
 
