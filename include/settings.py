@@ -199,7 +199,7 @@ class Settings(BaseSettings):
         return f"{self.prefix}{name}"
 
     def role(self, name: str) -> str:
-        """ARN of a role that the identity or cluster stack makes: job, airflow, deploy, api, cluster, node."""
+        """ARN of a role that the identity or cluster stack makes: job, airflow, push, deploy, api, cluster, node."""
         return f"arn:aws:iam::{self.account_id}:role/{self.prefix}{name}"
 
     @property
