@@ -79,6 +79,20 @@ def test_every_shell_step_of_jenkins_is_read_here():
     assert not re.search(r"\b(bat|powershell|pwsh|script)\b", JENKINSFILE)
 
 
+def test_jenkins_builds_images_of_main_or_fails():
+    """`branch` is true in a multibranch job only: a stage that it skips would leave a green run without an image."""
+    refusal, image = (
+        re.search(rf"stage\('{stage}'\) \{{\s*when \{{ (.*) \}}\n(.*)", JENKINSFILE)
+        for stage in ("Image of main alone", "Image")
+    )
+    assert refusal[1] == "not { branch 'main' }; expression { params.ACTION == 'image' }"
+    assert refusal[2].strip().startswith("steps { error '")
+    assert image[1] == "expression { params.ACTION == 'image' }"
+    assert JENKINSFILE.count("branch '") == 1
+    built = re.findall(r"sh 'make (\w+)-image'", JENKINSFILE)
+    assert built == ["base", "build", "push"]
+
+
 def test_ci_runs_what_the_projects_own_ci_runs():
     ours = set(re.findall(r"^make ([a-z-]+)$", (ROOT / ".ci/run").read_text(), re.MULTILINE))
     theirs = {
@@ -92,7 +106,8 @@ def test_ci_runs_what_the_projects_own_ci_runs():
 
 
 def test_pre_commit_runs_make_targets():
-    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    configured = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = configured["repos"]
     assert [repository["repo"] for repository in hooks] == ["local"]
     targets = [MAKE.fullmatch(hook["entry"])[1] for hook in hooks[0]["hooks"]]
     assert subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True).returncode == 0
