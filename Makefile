@@ -106,7 +106,7 @@ lint: .venv/dev/lock.sha256 .venv/ci/lock.sha256 ## the fast part of check: styl
 	@.venv/dev/bin/ruff check .
 	@.venv/dev/bin/ruff format --check .
 	@.venv/ci/bin/bandit --quiet --configfile pyproject.toml --recursive api benchmarks ci dags docs include k8s local plugins
-	@.venv/dev/bin/yamllint -s .github .pre-commit-config.yaml k8s infra
+	@.venv/dev/bin/yamllint -s .github .pre-commit-config.yaml include k8s infra
 workflows: .venv/ci/lock.sha256 ## .github and its workflows: known holes, schemas
 	@.venv/ci/bin/zizmor --quiet --offline .github
 	@.venv/ci/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml

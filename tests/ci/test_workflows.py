@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from include import templates
+from include import accepted, templates
 from include.settings import REGION, settings
 from local import config
 
@@ -293,6 +293,11 @@ def test_a_short_lived_airflow_gets_the_settings_that_are_variables():
 
 
 # --- dependencies ---
+def test_grype_accepts_what_the_other_gates_accept():
+    [scan] = [one for one in job("image", "build")["steps"] if one.get("uses", "").startswith("anchore/scan-action@")]
+    assert ROOT / scan["env"]["GRYPE_CONFIG"] == accepted.LIST
+
+
 def test_a_patched_base_is_built_on_weekly_under_a_tag_of_its_own():
     """A tag does not change in ECR: a commit's second image needs another one, the second attempt at a run the same."""
     assert [one["cron"] for one in workflow("image")["on"]["schedule"]] == ["0 19 * * 0"]
