@@ -182,7 +182,7 @@ def sign(image: Image) -> None:
 
 def verify(image: Image) -> None:
     """Whether the workflow of RETAIL_GITHUB_REPOSITORY, on main, signed the image and its SBOM."""
-    if not (repository := settings().github_repository):
+    if not (repository := re.sub(r"@\d+", "", settings().github_repository)):  # the ids are in no certificate
         raise ImageError("RETAIL_GITHUB_REPOSITORY says whose signature is expected")
     who = (
         f"--certificate-identity=https://github.com/{repository}/{WORKFLOW}@refs/heads/main",

@@ -171,12 +171,13 @@ def test_an_image_without_sbom_or_without_digest_is_not_signed(calls, ecr):
     assert not [line for line in lines(calls) if line.startswith("cosign")]
 
 
-def test_only_the_workflow_on_main_counts_as_signer(calls, ecr, monkeypatch):
+@pytest.mark.parametrize("repository", ["shop/retail", "shop@1/retail@22"])
+def test_only_the_workflow_on_main_counts_as_signer(calls, ecr, monkeypatch, repository):
     ecr.there = True
     images.push(Image("api", "abc"))
     with pytest.raises(images.ImageError, match="RETAIL_GITHUB_REPOSITORY"):
         images.verify(Image("api", "abc"))
-    monkeypatch.setenv("RETAIL_GITHUB_REPOSITORY", "shop/retail")
+    monkeypatch.setenv("RETAIL_GITHUB_REPOSITORY", repository)
     settings.cache_clear()
     try:
         images.verify(Image("api", "abc"))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from include.settings import (
     MODEL_PACKAGE_GROUP,
     REGION,
     TIMEZONE,
+    Settings,
     settings,
 )
 
@@ -238,6 +240,17 @@ def test_main_on_github_only_pushes_and_its_environments_only_become_airflow():
     assert allowed["DeployRole"] == {"sts:AssumeRole"}
     may_become_airflow = resource("identity", "AirflowRole")["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]
     assert "PushRole" not in str(may_become_airflow)
+
+
+@pytest.mark.parametrize(
+    ("repository", "named"),
+    [("", True), ("octo/retail", True), ("octo@1/retail@22", True), ("octo/*", False), ("octo@1/retail@*", False)],
+)
+def test_a_repository_is_named_with_or_without_ids_and_never_by_a_pattern(repository, named):
+    pattern = load(INFRA / "identity.yaml")["Parameters"]["GitHubRepository"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, repository)) == named
+    with nullcontext() if named else pytest.raises(ValueError, match="github_repository"):
+        Settings(github_repository=repository)
 
 
 @pytest.mark.parametrize("name", ["PushRole", "DeployRole"])
