@@ -68,7 +68,7 @@ aws-env: ## export lines for boto3 and the AWS CLI (use make -s)
 clean: ## stop and remove the state; environments stay (rm -rf .venv removes them too)
 	@if [ -x $(PY) ]; then $(RUN) clean; fi
 
-# --- Docker images, from here to ECR: IMAGE=api or jobs, TAG=the commit -----------------------
+# --- Docker images, from here to ECR: IMAGE=api or jobs, TAG=commit and run ----------------
 .PHONY: build-image base-image save-image load-image push-image sign-image verify-image
 build-image: ## build a Docker image, or all: api, jobs, airflow, local; push-image, sign-image: into ECR, as docs/ci.md says
 	@$(PYTHON) docker/images.py $${IMAGE:+"$$IMAGE"} --tag "$${TAG:-latest}"
@@ -106,7 +106,7 @@ lint: .venv/dev/lock.sha256 .venv/ci/lock.sha256 ## the fast part of check: styl
 	@.venv/dev/bin/ruff check .
 	@.venv/dev/bin/ruff format --check .
 	@.venv/ci/bin/bandit --quiet --configfile pyproject.toml --recursive api benchmarks ci dags docs include k8s local plugins
-	@.venv/dev/bin/yamllint -s .github .pre-commit-config.yaml k8s infra
+	@.venv/dev/bin/yamllint -s .github .pre-commit-config.yaml include k8s infra
 workflows: .venv/ci/lock.sha256 ## .github and its workflows: known holes, schemas
 	@.venv/ci/bin/zizmor --quiet --offline .github
 	@.venv/ci/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml

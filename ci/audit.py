@@ -1,23 +1,26 @@
 """Known vulnerabilities of what the locks name: `make audit`, by pip-audit, which asks the package index.
 
 Without an index, or with a mirror that has no advisories, pip-audit skips what it cannot look up; that counts as a
-failure here (`--strict`): an audit that saw nothing is none. ACCEPTED says why an advisory is lived with.
+failure here (`--strict`): an audit that saw nothing is none. include/accepted.yaml says which advisory is lived with,
+and until when: one whose day has passed is a failure, too.
 """
 
+import datetime as dt
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+
+from include.accepted import accepted, lapsed
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = Path(sys.executable).with_name("pip-audit")
-ACCEPTED: dict[str, str] = {}
-"""advisory → why it does not concern us, or what we do until it is mended."""
 OPTIONS = ("--require-hashes", "--disable-pip", "--no-deps", "--strict", "--progress-spinner=off")
 
 
-def audit(locks: list[Path]) -> int:
+def audit(locks: list[Path], lived_with: Iterable[str] = ()) -> int:
     """Audit each lock; how many did not pass."""
-    ignored = [f"--ignore-vuln={advisory}" for advisory in ACCEPTED]
+    ignored = [f"--ignore-vuln={advisory}" for advisory in lived_with]
     failed = 0
     for lock in locks:
         print(lock.name, flush=True)
@@ -29,7 +32,10 @@ def audit(locks: list[Path]) -> int:
 
 def main() -> int:
     locks = sorted((ROOT / "requirements").glob("*.txt"))
-    return 1 if audit(locks) or not locks else 0
+    today = dt.datetime.now(dt.UTC).date()
+    if late := lapsed(today):
+        print(f"include/accepted.yaml: no longer accepted, or for too long: {', '.join(sorted(late))}", file=sys.stderr)
+    return 1 if audit(locks, accepted(today)) or late or not locks else 0
 
 
 if __name__ == "__main__":

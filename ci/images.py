@@ -2,7 +2,8 @@
 
 `docker/images.py` builds `retail-TARGET:TAG`; here it is handed from the job that builds to the one that may push, so
 that what was scanned is what is pushed. A tag is pushed once: ECR refuses to change it. The digest that ECR gives is
-kept beside the image, in `dist/TARGET.digest`, for who signs it, and for the person who deploys it.
+kept beside the image, in `dist/TARGET.digest`, for who signs it, and for the person who deploys it; the base that
+docker/images.py is to build on, by its digest, in `dist/TARGET.base`.
 """
 
 import argparse
@@ -28,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 REPOSITORIES = {"api": API_REPOSITORY, "jobs": JOBS_REPOSITORY}
 BASE = "python:3.11-slim-bookworm"
-"""What docker/images.py builds on when $BASE says nothing."""
+"""What docker/images.py builds on when neither $BASE nor `dist/TARGET.base` says anything."""
 WORKFLOW = ".github/workflows/image.yaml"
 """Whose signature counts."""
 
@@ -61,6 +62,10 @@ class Image:
         return DIST / f"{self.target}.cdx.json"
 
     @property
+    def base_file(self) -> Path:
+        return DIST / f"{self.target}.base"
+
+    @property
     def digest_file(self) -> Path:
         return DIST / f"{self.target}.digest"
 
@@ -80,7 +85,7 @@ def docker(*args: str | Path, stdin: str | None = None) -> str:
 
 # --- steps ---
 def pin_base(image: Image) -> None:
-    """Pull the base image and say its digest: the steps after this one build on that (variable BASE)."""
+    """Pull the base image and keep its digest: from then on the image is built on that, until the next pull."""
     name = os.environ.get("BASE", BASE).partition("@")[0]
     docker("pull", "--quiet", name)
     digests = docker("image", "inspect", "--format", '{{join .RepoDigests "\\n"}}', name).split()
@@ -88,10 +93,9 @@ def pin_base(image: Image) -> None:
     if not found:
         raise ImageError(f"{name} has no digest: it was not pulled from a registry")
     pinned = f"{name}@{found[0]}"
-    print(f"BASE={pinned}")
-    if path := os.environ.get("GITHUB_ENV"):
-        with Path(path).open("a") as variables:
-            variables.write(f"BASE={pinned}\n")
+    DIST.mkdir(exist_ok=True)
+    image.base_file.write_text(f"{pinned}\n")
+    print(pinned)
 
 
 def save(image: Image) -> None:
@@ -178,7 +182,7 @@ def sign(image: Image) -> None:
 
 def verify(image: Image) -> None:
     """Whether the workflow of RETAIL_GITHUB_REPOSITORY, on main, signed the image and its SBOM."""
-    if not (repository := settings().github_repository):
+    if not (repository := re.sub(r"@\d+", "", settings().github_repository)):  # the ids are in no certificate
         raise ImageError("RETAIL_GITHUB_REPOSITORY says whose signature is expected")
     who = (
         f"--certificate-identity=https://github.com/{repository}/{WORKFLOW}@refs/heads/main",
@@ -203,7 +207,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ci.images", description=__doc__)
     parser.add_argument("step", choices=STEPS)
     parser.add_argument("target", choices=REPOSITORIES)
-    parser.add_argument("--tag", default="latest", help="the commit, in the workflow")
+    parser.add_argument("--tag", default="latest", help="commit and run, in the workflow")
     options = parser.parse_args()
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", options.tag):
         parser.error(f"{options.tag!r} is no tag")

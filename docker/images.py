@@ -1,8 +1,8 @@
 """Builds the Docker images: `python docker/images.py [TARGET …] [--tag TAG]`, with Docker and no environment of ours.
 
 Each is `retail-TARGET:TAG` and says in its labels what it was made of: version, revision, base image, and the SHA-256
-of its runtime's lock file, which the build compares with the file. $BASE is another base image, $BASE_DIGEST what the
-label says of it, $SOURCE_URL where the source is.
+of its runtime's lock file, which the build compares with the file. The base image is $BASE, else what
+`make base-image` pinned, else DEFAULT_BASE; $BASE_DIGEST is what the label says of it, $SOURCE_URL where the source is.
 """
 
 import argparse
@@ -39,9 +39,14 @@ def revision() -> str:
     return head.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")
 
 
+def base_image(target: str) -> str:
+    pinned = ROOT / f"dist/{target}.base"
+    return os.environ.get("BASE") or (pinned.read_text().strip() if pinned.exists() else DEFAULT_BASE)
+
+
 def arguments(target: str) -> dict[str, str]:
     """The build arguments of a target."""
-    base = os.environ.get("BASE", DEFAULT_BASE)
+    base = base_image(target)
     return {
         "BASE": base,
         "BASE_NAME": base.partition("@")[0],
@@ -69,10 +74,10 @@ def inspect(name: str) -> dict:
     return json.loads(found.stdout)[0]
 
 
-def above_base(name: str) -> int | None:
+def above_base(target: str, name: str) -> int | None:
     """Bytes of an image without those of its base; None where BuildKit keeps the base to itself."""
     try:
-        base = inspect(os.environ.get("BASE", DEFAULT_BASE))
+        base = inspect(base_image(target))
     except subprocess.CalledProcessError:
         return None
     return int(inspect(name)["Size"]) - int(base["Size"])
@@ -95,7 +100,7 @@ def main() -> int:
         except subprocess.CalledProcessError as error:
             print(f"{target} was not built: docker build ended with {error.returncode}", file=sys.stderr)
             return 1
-        above = above_base(name)
+        above = above_base(target, name)
         size = f"{inspect(name)['Size'] / 1e6:.0f} MB" if above is None else f"{above / 1e6:.0f} MB above its base"
         print(f"{name}  {inspect(name)['Id']}  {size}  {time.monotonic() - began:.0f} s")
     return 0

@@ -128,7 +128,9 @@ class Settings(BaseSettings):
     log_retention_days: Literal[7, 14, 30] = 14
     container_insights: bool = Field(False, description="metrics of nodes and pods in CloudWatch; logs come anyway")
     github_repository: str = Field(
-        "", pattern=r"^([A-Za-z0-9-]+/[A-Za-z0-9._-]+)?$", description="owner/name whose workflows may deploy"
+        "",
+        pattern=r"^([A-Za-z0-9-]+(@\d+)?/[A-Za-z0-9._-]+(@\d+)?)?$",
+        description="owner/name whose workflows may deploy, with the ids that GitHub says of new ones: owner@1/name@2",
     )
     endpoint_kind: Literal["nlb", "alb"] = Field("nlb", description="what makes the API public: which load balancer")
     endpoint_port: int = Field(80, ge=1, le=65535, description="port of the public endpoint")
@@ -199,7 +201,7 @@ class Settings(BaseSettings):
         return f"{self.prefix}{name}"
 
     def role(self, name: str) -> str:
-        """ARN of a role that the identity or cluster stack makes: job, airflow, deploy, api, cluster, node."""
+        """ARN of a role that the identity or cluster stack makes: job, airflow, push, deploy, api, cluster, node."""
         return f"arn:aws:iam::{self.account_id}:role/{self.prefix}{name}"
 
     @property

@@ -33,9 +33,15 @@ def test_a_finding_fails_and_the_other_locks_are_looked_at_all_the_same(lock, tm
 
 def test_what_is_skipped_counts_as_a_failure_and_what_is_accepted_is_left_out(lock, tmp_path, monkeypatch):
     calls = program(tmp_path, monkeypatch, 0)
-    monkeypatch.setattr(audit, "ACCEPTED", {"GHSA-0000": "not in a path that we use"})
-    assert audit.audit([lock]) == 0
+    assert audit.audit([lock], {"GHSA-0000"}) == 0
     assert {"--strict", "--require-hashes", "--ignore-vuln=GHSA-0000"} <= set(calls.read_text().split())
+
+
+@pytest.mark.parametrize(("late", "status"), [(set(), 0), ({"GHSA-0000"}, 1)])
+def test_what_is_accepted_no_longer_fails_although_nothing_is_found(late, status, tmp_path, monkeypatch):
+    program(tmp_path, monkeypatch, 0)
+    monkeypatch.setattr(audit, "lapsed", lambda day: late)
+    assert audit.main() == status
 
 
 def test_without_an_index_it_fails(lock, monkeypatch):

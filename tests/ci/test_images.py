@@ -4,9 +4,11 @@ docker and cosign are stand-ins that note how they were called; the real ones, a
 """
 
 import base64
+import importlib.util
 import json
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from botocore.exceptions import ClientError
 from ci import images
 from ci.images import Image
 from include.settings import settings
+from local import config
 
 DIGEST = "sha256:" + "a" * 64
 CONFIG = "sha256:" + "c" * 64
@@ -58,7 +61,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(images, "ROOT", tmp_path)
     monkeypatch.setattr(images, "DIST", tmp_path / "dist")
-    for name in ("GITHUB_ENV", "GITHUB_OUTPUT", "BASE", "RETAIL_GITHUB_REPOSITORY"):
+    for name in ("BASE_DIGEST", "GITHUB_OUTPUT", "BASE", "RETAIL_GITHUB_REPOSITORY"):
         monkeypatch.delenv(name, raising=False)
     return calls
 
@@ -74,10 +77,35 @@ def lines(calls: Path) -> list[str]:
     return calls.read_text().splitlines()
 
 
-def test_the_base_is_pinned_for_the_steps_that_follow(calls, tmp_path, monkeypatch):
-    monkeypatch.setenv("GITHUB_ENV", str(tmp_path / "env"))
+@pytest.fixture
+def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """docker/images.py over the folder in which base images are pinned."""
+    spec = importlib.util.spec_from_file_location("docker_images", config.ROOT / "docker/images.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "lock", lambda target: "0" * 64)
+    monkeypatch.setattr(module, "version", lambda: "0.1.0")
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    return module
+
+
+def test_the_base_is_pinned_for_the_build_that_follows(builder, calls):
     images.pin_base(Image("api", "abc"))
-    assert (tmp_path / "env").read_text() == f"BASE={images.BASE}@{DIGEST}\n"
+    given = builder.arguments("api")
+    assert given["BASE"] == f"{images.BASE}@{DIGEST}"
+    assert (given["BASE_NAME"], given["BASE_DIGEST"]) == (images.BASE, DIGEST)
+
+
+def test_a_base_of_ones_own_is_built_on_whatever_was_pinned(builder, calls, monkeypatch):
+    images.pin_base(Image("api", "abc"))
+    monkeypatch.setenv("BASE", "mirror/python:3.11")
+    assert builder.arguments("api")["BASE"] == "mirror/python:3.11"
+
+
+def test_without_a_pin_the_base_is_a_tag(builder, calls):
+    images.pin_base(Image("api", "abc"))
+    given = builder.arguments("jobs")
+    assert (given["BASE"], given["BASE_DIGEST"]) == (images.BASE, "")
 
 
 def test_what_is_pushed_is_known_by_its_digest(calls, ecr, tmp_path, monkeypatch, capsys):
@@ -143,12 +171,13 @@ def test_an_image_without_sbom_or_without_digest_is_not_signed(calls, ecr):
     assert not [line for line in lines(calls) if line.startswith("cosign")]
 
 
-def test_only_the_workflow_on_main_counts_as_signer(calls, ecr, monkeypatch):
+@pytest.mark.parametrize("repository", ["shop/retail", "shop@1/retail@22"])
+def test_only_the_workflow_on_main_counts_as_signer(calls, ecr, monkeypatch, repository):
     ecr.there = True
     images.push(Image("api", "abc"))
     with pytest.raises(images.ImageError, match="RETAIL_GITHUB_REPOSITORY"):
         images.verify(Image("api", "abc"))
-    monkeypatch.setenv("RETAIL_GITHUB_REPOSITORY", "shop/retail")
+    monkeypatch.setenv("RETAIL_GITHUB_REPOSITORY", repository)
     settings.cache_clear()
     try:
         images.verify(Image("api", "abc"))
@@ -161,8 +190,6 @@ def test_only_the_workflow_on_main_counts_as_signer(calls, ecr, monkeypatch):
 
 
 def test_the_workflow_that_signs_is_there():
-    from local import config
-
     assert (config.ROOT / images.WORKFLOW).is_file()
 
 

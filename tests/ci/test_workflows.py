@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from include import templates
+from include import accepted, templates
 from include.settings import REGION, settings
 from local import config
 
@@ -20,8 +20,12 @@ JENKINSFILE = (ROOT / "Jenkinsfile").read_text()
 MAKE = re.compile(r"make ([a-z-]+)")
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 LOGIN = "aws-actions/configure-aws-credentials"
-ON_AWS = {("image", "publish"), ("deploy", "short-lived"), ("retrain", "short-lived")}
-"""The jobs that become the deploy role."""
+ON_AWS = {
+    ("image", "publish"): "PushRole",
+    ("deploy", "short-lived"): "DeployRole",
+    ("retrain", "short-lived"): "DeployRole",
+}
+"""The jobs that become a role -> the role."""
 
 
 @cache
@@ -75,6 +79,20 @@ def test_every_shell_step_of_jenkins_is_read_here():
     assert not re.search(r"\b(bat|powershell|pwsh|script)\b", JENKINSFILE)
 
 
+def test_jenkins_builds_images_of_main_or_fails():
+    """`branch` is true in a multibranch job only: a stage that it skips would leave a green run without an image."""
+    refusal, image = (
+        re.search(rf"stage\('{stage}'\) \{{\s*when \{{ (.*) \}}\n(.*)", JENKINSFILE)
+        for stage in ("Image of main alone", "Image")
+    )
+    assert refusal[1] == "not { branch 'main' }; expression { params.ACTION == 'image' }"
+    assert refusal[2].strip().startswith("steps { error '")
+    assert image[1] == "expression { params.ACTION == 'image' }"
+    assert JENKINSFILE.count("branch '") == 1
+    built = re.findall(r"sh 'make (\w+)-image'", JENKINSFILE)
+    assert built == ["base", "build", "push"]
+
+
 def test_ci_runs_what_the_projects_own_ci_runs():
     ours = set(re.findall(r"^make ([a-z-]+)$", (ROOT / ".ci/run").read_text(), re.MULTILINE))
     theirs = {
@@ -88,9 +106,12 @@ def test_ci_runs_what_the_projects_own_ci_runs():
 
 
 def test_pre_commit_runs_make_targets():
-    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    configured = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = configured["repos"]
     assert [repository["repo"] for repository in hooks] == ["local"]
     targets = [MAKE.fullmatch(hook["entry"])[1] for hook in hooks[0]["hooks"]]
+    stages = {stage for hook in hooks[0]["hooks"] for stage in hook.get("stages", ["pre-commit"])}
+    assert set(configured["default_install_hook_types"]) == stages
     assert subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True).returncode == 0
 
 
@@ -165,10 +186,10 @@ def test_pull_requests_reach_no_job_with_a_token_of_aws():
     assert not any("pull_request_target" in workflow(name)["on"] for name in WORKFLOWS)
 
 
-# --- the role, as infra/identity.yaml makes it ---
+# --- the roles, as infra/identity.yaml makes them ---
 @cache
-def deploy_role() -> dict[str, Any]:
-    return templates.read((ROOT / "infra/identity.yaml").read_text())["Resources"]["DeployRole"]["Properties"]
+def role(name: str) -> dict[str, Any]:
+    return templates.read((ROOT / "infra/identity.yaml").read_text())["Resources"][name]["Properties"]
 
 
 def plain(value: Any) -> str:
@@ -176,43 +197,52 @@ def plain(value: Any) -> str:
     return value if isinstance(value, str) else next(iter(value.values()))
 
 
-def subjects() -> list[str]:
-    condition = deploy_role()["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["StringEquals"]
-    return [plain(one) for one in condition["token.actions.githubusercontent.com:sub"]]
+def asked(name: str, claim: str) -> list[str]:
+    """What the role's trust lets a claim be."""
+    condition = role(name)["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["StringEquals"]
+    found = condition[f"token.actions.githubusercontent.com:{claim}"]
+    return [plain(one) for one in (found if isinstance(found, list) else [found])]
 
 
 @pytest.mark.parametrize(("name", "key"), sorted(ON_AWS))
 def test_jobs_become_the_role_that_the_template_makes(name, key):
     login = next(step["with"] for step in job(name, key)["steps"] if step.get("uses", "").startswith(LOGIN))
-    account, _, role = login["role-to-assume"].partition(":role/")
+    account, _, name_of_role = login["role-to-assume"].partition(":role/")
     assert account == "arn:aws:iam::${{ vars.AWS_ACCOUNT_ID }}"
     environment = job(name, key)["env"]["RETAIL_ENVIRONMENT"]
-    assert role == plain(deploy_role()["RoleName"]).replace("${Environment}", environment)
+    assert name_of_role == plain(role(ON_AWS[name, key])["RoleName"]).replace("${Environment}", environment)
     assert login["aws-region"] == REGION
     assert not {"aws-access-key-id", "aws-secret-access-key"} & login.keys()
 
 
-def test_the_trust_of_the_role_lets_in_main_and_the_environment_and_nothing_else():
-    assert subjects() == [
-        "repo:${GitHubRepository}:ref:refs/heads/main",
+def test_main_pushes_and_only_the_two_environments_on_main_become_airflow():
+    assert asked("PushRole", "sub") == ["repo:${GitHubRepository}:ref:refs/heads/main"]
+    assert asked("DeployRole", "sub") == [
         "repo:${GitHubRepository}:environment:${Environment}",
+        "repo:${GitHubRepository}:environment:${Environment}-retrain",
     ]
+    assert asked("DeployRole", "ref") == ["refs/heads/main"]
 
 
 @pytest.mark.parametrize(("name", "key"), sorted(ON_AWS))
 def test_a_job_comes_with_a_subject_that_the_trust_lets_in(name, key):
     """A job with an environment is that environment's subject, one without is its branch's."""
     ours = job(name, key)
-    if "environment" in ours:
-        assert ours["environment"] == ours["env"]["RETAIL_ENVIRONMENT"]
-        assert any(subject.endswith(":environment:${Environment}") for subject in subjects())
-    else:
-        assert any(subject.endswith(":ref:refs/heads/main") for subject in subjects())
+    comes_as = f"environment:{ours['environment']}" if "environment" in ours else "ref:refs/heads/main"
+    let_in = [
+        one.replace("${Environment}", ours["env"]["RETAIL_ENVIRONMENT"]) for one in asked(ON_AWS[name, key], "sub")
+    ]
+    assert f"repo:${{GitHubRepository}}:{comes_as}" in let_in
 
 
 def test_what_reaches_users_or_deletes_waits_for_a_person():
-    waiting = {(name, key) for name, key in jobs() if "environment" in job(name, key)}
-    assert waiting == {("deploy", "short-lived"), ("deploy", "standing"), ("teardown", "standing")}
+    waiting = {("deploy", "short-lived"), ("deploy", "standing"), ("teardown", "standing")}
+    named = {(name, key): job(name, key)["environment"] for name, key in jobs() if "environment" in job(name, key)}
+    retraining = named.pop(("retrain", "short-lived"))
+    assert retraining == "${{ vars.RETAIL_ENVIRONMENT || 'dev' }}-retrain"
+    assert named == dict.fromkeys(waiting, "${{ inputs.environment }}")
+    for name, key in waiting:  # retraining's environment, which asks nobody, may be chosen from GitHub's list, too
+        assert "!endsWith(inputs.environment, '-retrain')" in job(name, key)["if"]
     for stage in ("Deploy", "Teardown"):
         assert re.search(rf"stage\('{stage}'\) \{{.*?input \{{.*?steps", JENKINSFILE, re.DOTALL)
 
@@ -259,13 +289,26 @@ def test_a_short_lived_airflow_gets_the_settings_that_are_variables():
     given = {
         pair: job(*pair)["env"].get(config.VARIABLES) for pair in jobs() if "LOCAL_AWS" in job(*pair).get("env", {})
     }
-    assert given == dict.fromkeys(ON_AWS - {("image", "publish")}, "${{ toJSON(vars) }}")
+    assert given == dict.fromkeys(ON_AWS.keys() - {("image", "publish")}, "${{ toJSON(vars) }}")
 
 
 # --- dependencies ---
+def test_grype_accepts_what_the_other_gates_accept():
+    [scan] = [one for one in job("image", "build")["steps"] if one.get("uses", "").startswith("anchore/scan-action@")]
+    assert ROOT / scan["env"]["GRYPE_CONFIG"] == accepted.LIST
+
+
+def test_a_patched_base_is_built_on_weekly_under_a_tag_of_its_own():
+    """A tag does not change in ECR: a commit's second image needs another one, the second attempt at a run the same."""
+    assert [one["cron"] for one in workflow("image")["on"]["schedule"]] == ["0 19 * * 0"]
+    assert workflow("image")["env"]["TAG"] == "${{ github.sha }}-${{ github.run_id }}"
+    assert not any("TAG" in job("image", key)["env"] for key in workflow("image")["jobs"])
+    assert 'TAG = "${env.GIT_COMMIT}-${env.BUILD_NUMBER}"' in JENKINSFILE
+
+
 def test_updates_wait_before_they_are_proposed():
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
-    assert {update["package-ecosystem"] for update in updates} == {"github-actions", "docker", "uv"}
+    assert {update["package-ecosystem"] for update in updates} == {"github-actions", "uv"}
     assert all(update["cooldown"]["default-days"] >= 7 for update in updates)
 
 

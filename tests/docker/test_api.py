@@ -137,7 +137,7 @@ def test_it_stays_within_the_manifests_limits(serve: Callable[..., Container]) -
 
 
 def test_it_is_small(api_image: str, builder: ModuleType) -> None:
-    assert builder.above_base(api_image) < ABOVE_BASE
+    assert builder.above_base("api", api_image) < ABOVE_BASE
 
 
 def test_its_labels_say_what_it_was_made_of(api_image: str, builder: ModuleType) -> None:

@@ -36,7 +36,7 @@ VALUES = {
 """What the names in the templates stand for; an unknown one is a KeyError here, so that no policy goes unseen."""
 NOT_KNOWN = re.compile(
     r"UNKNOWN_FEDERATION_SOURCE: .*oidc-provider/"
-    r"|UNKNOWN_CONDITION_FOR_ACTION: .*:(aud|sub) for action sts:"
+    r"|UNKNOWN_CONDITION_FOR_ACTION: .*:(aud|sub|ref) for action sts:"
     r"|UNKNOWN_CONDITION_FOR_ACTION: .* elasticloadbalancing:CreateAction for action elasticloadbalancing:AddTags"
     r"|RESOURCE_MISMATCH: .{13}ec2:CreateSecurityGroup', 'required_format': 'arn:\S+:security-group/\*'\}\]"
 )

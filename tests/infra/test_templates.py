@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from include.settings import (
     MODEL_PACKAGE_GROUP,
     REGION,
     TIMEZONE,
+    Settings,
     settings,
 )
 
@@ -111,7 +113,7 @@ def test_names_are_those_that_the_code_uses():
         for item in load(path)["Resources"].values()
         if item["Type"] == "AWS::IAM::Role"
     }
-    names = ("job", "airflow", "api", "cluster", "node", "deploy", "backstop", "alb-controller")
+    names = ("job", "airflow", "api", "cluster", "node", "push", "deploy", "backstop", "alb-controller")
     assert roles == {settings().role(name).rpartition("/")[2] for name in names}
     assert resource("registry", "ModelPackageGroup")["ModelPackageGroupName"] == MODEL_PACKAGE_GROUP
     assert resource("registry", "JobsRepository")["RepositoryName"] == JOBS_REPOSITORY
@@ -214,21 +216,46 @@ def test_what_an_alb_needs_is_made_for_an_alb_only(stack, name):
     assert template["Conditions"]["WithController"] == {"Equals": [{"Ref": "EndpointKind"}, "alb"]}
 
 
-def test_only_main_and_its_environment_on_github_become_the_deploy_role():
-    role = resource("identity", "DeployRole")
-    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
-    asked = trust["Condition"]["StringEquals"]
-    assert asked["token.actions.githubusercontent.com:aud"] == "sts.amazonaws.com"
-    assert [one["Sub"] for one in asked["token.actions.githubusercontent.com:sub"]] == [
-        "repo:${GitHubRepository}:ref:refs/heads/main",
+def test_main_on_github_only_pushes_and_its_environments_only_become_airflow():
+    """A job of main alone, with whatever actions are in it, must not approve or release a model."""
+    roles = {name: resource("identity", name) for name in ("PushRole", "DeployRole")}
+    asked = {}
+    for name, role in roles.items():
+        [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+        asked[name] = trust["Condition"]["StringEquals"]
+        assert asked[name]["token.actions.githubusercontent.com:aud"] == "sts.amazonaws.com"
+    main = {"Sub": "repo:${GitHubRepository}:ref:refs/heads/main"}
+    assert asked["PushRole"]["token.actions.githubusercontent.com:sub"] == main
+    assert asked["DeployRole"]["token.actions.githubusercontent.com:ref"] == "refs/heads/main"
+    assert [one["Sub"] for one in asked["DeployRole"]["token.actions.githubusercontent.com:sub"]] == [
         "repo:${GitHubRepository}:environment:${Environment}",
+        "repo:${GitHubRepository}:environment:${Environment}-retrain",
     ]
-    allowed = {action for entry in statements(role) for action in listed(entry["Action"])}
-    assert not any(re.search("Delete|iam:|eks:|sagemaker:|s3:", action) for action in allowed)
+    allowed = {
+        name: {action for entry in statements(role) for action in listed(entry["Action"])}
+        for name, role in roles.items()
+    }
+    assert {action.partition(":")[0] for action in allowed["PushRole"]} == {"ecr"}
+    assert not any("Delete" in action for action in allowed["PushRole"])
+    assert allowed["DeployRole"] == {"sts:AssumeRole"}
+    may_become_airflow = resource("identity", "AirflowRole")["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]
+    assert "PushRole" not in str(may_become_airflow)
 
 
-def test_github_logs_in_through_the_accounts_provider_which_no_stack_owns():
-    [trust] = resource("identity", "DeployRole")["AssumeRolePolicyDocument"]["Statement"]
+@pytest.mark.parametrize(
+    ("repository", "named"),
+    [("", True), ("octo/retail", True), ("octo@1/retail@22", True), ("octo/*", False), ("octo@1/retail@*", False)],
+)
+def test_a_repository_is_named_with_or_without_ids_and_never_by_a_pattern(repository, named):
+    pattern = load(INFRA / "identity.yaml")["Parameters"]["GitHubRepository"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, repository)) == named
+    with nullcontext() if named else pytest.raises(ValueError, match="github_repository"):
+        Settings(github_repository=repository)
+
+
+@pytest.mark.parametrize("name", ["PushRole", "DeployRole"])
+def test_github_logs_in_through_the_accounts_provider_which_no_stack_owns(name):
+    [trust] = resource("identity", name)["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Principal"]["Federated"]["Sub"].endswith(f":oidc-provider/{GITHUB_ISSUER}")
     types = {item["Type"] for item in load(INFRA / "identity.yaml")["Resources"].values()}
     assert types == {"AWS::IAM::Role"}

@@ -1,6 +1,7 @@
 """Images by digest, and the scan gate with its refusals. AWS answers by Stubber."""
 
 import datetime as dt
+from contextlib import nullcontext
 
 import boto3
 import pytest
@@ -93,6 +94,24 @@ def test_clean_scan_passes(stub):
 def test_serious_finding_is_refused(stub, severity):
     scan(stub, **{severity: 1})
     with pytest.raises(RetailError, match=severity):
+        ImageHook().assert_scanned(REFERENCE)
+
+
+BASIC = {"findings": [{"name": "CVE-2026-1", "severity": "HIGH"}]}
+ENHANCED = {
+    "enhancedFindings": [{"packageVulnerabilityDetails": {"vulnerabilityId": "CVE-2026-1"}, "severity": "HIGH"}]
+}
+
+
+@pytest.mark.parametrize("findings", [BASIC, ENHANCED], ids=["basic", "enhanced"])
+@pytest.mark.parametrize(("high", "passes"), [(1, True), (2, False)])
+def test_accepted_finding_passes_and_another_beside_it_does_not(stub, monkeypatch, findings, high, passes):
+    monkeypatch.setattr(ecr, "accepted", lambda day: {"CVE-2026-1"})
+    pages = [{"findingSeverityCounts": {"HIGH": high}}, {"findingSeverityCounts": {"HIGH": high}} | findings]
+    for page, token in zip(pages, ("more", None), strict=True):
+        answer = {"imageScanStatus": {"status": "COMPLETE"}, "imageScanFindings": page}
+        stub.add_response("describe_image_scan_findings", answer | ({"nextToken": token} if token else {}))
+    with nullcontext() if passes else pytest.raises(RetailError, match="'HIGH': 1"):
         ImageHook().assert_scanned(REFERENCE)
 
 

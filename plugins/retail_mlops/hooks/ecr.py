@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections import Counter
 from typing import Any, Final
 
 from airflow.providers.amazon.aws.hooks.ecr import EcrHook
 from botocore.exceptions import ClientError
 
+from include.accepted import accepted
 from include.settings import settings
 from retail_mlops.errors import RetailError
 from retail_mlops.hooks.oci import Repository
 
 REFUSED: Final = ("CRITICAL", "HIGH")
-"""Severities of which an image may have no finding."""
+"""Severities of which an image may have no finding but those of include/accepted.yaml."""
 
 
 def split_reference(reference: str) -> tuple[str, str]:
@@ -29,6 +32,17 @@ def is_image(details: dict[str, Any]) -> bool:
     sigstore's (https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md)."""
     attached = any(tag.startswith("sha256-") for tag in details.get("imageTags", []))
     return not attached and ".sigstore." not in details.get("artifactMediaType", "")
+
+
+def lived_with(scan: dict[str, Any], names: set[str]) -> Counter[str]:
+    """Severity → how many findings of a page of a scan, of either kind that ECR has, are of these vulnerabilities."""
+    found = scan.get("imageScanFindings", {})
+    basic = [(one["name"], one["severity"]) for one in found.get("findings", [])]
+    enhanced = [
+        (one.get("packageVulnerabilityDetails", {}).get("vulnerabilityId"), one["severity"])
+        for one in found.get("enhancedFindings", [])
+    ]
+    return Counter(severity for name, severity in basic + enhanced if name in names)
 
 
 class ImageHook(EcrHook):
@@ -65,13 +79,15 @@ class ImageHook(EcrHook):
         return Repository(given["proxyEndpoint"], repository, f"Basic {given['authorizationToken']}")
 
     def assert_scanned(self, reference: str) -> None:
-        """RetailError unless a finished scan found nothing serious (setting require_image_scan turns this off)."""
+        """RetailError unless a finished scan found nothing serious but what is accepted for a time (setting
+        require_image_scan turns this off)."""
         if not settings().require_image_scan:
             self.log.info("scan of %s not asked for: RETAIL_REQUIRE_IMAGE_SCAN is false", reference)
             return
         name, digest = split_reference(reference)
+        pages = self.conn.get_paginator("describe_image_scan_findings")
         try:
-            scan = self.conn.describe_image_scan_findings(repositoryName=name, imageId={"imageDigest": digest})
+            scan, *more = pages.paginate(repositoryName=name, imageId={"imageDigest": digest})
         except ClientError as error:
             if error.response["Error"]["Code"] != "ScanNotFoundException":
                 raise
@@ -79,6 +95,12 @@ class ImageHook(EcrHook):
         status = scan["imageScanStatus"]["status"]
         if status not in ("COMPLETE", "ACTIVE"):
             raise RetailError(f"scan of {reference} is {status}: {scan['imageScanStatus'].get('description', '')}")
-        counts = scan.get("imageScanFindings", {}).get("findingSeverityCounts", {})
-        if bad := {severity: counts[severity] for severity in REFUSED if counts.get(severity)}:
-            raise RetailError(f"scan of {reference} found {bad}: mend the image, push it, release again")
+        counts = Counter(scan.get("imageScanFindings", {}).get("findingSeverityCounts", {}))
+        names = accepted(dt.datetime.now(dt.UTC).date())
+        for page in (scan, *more):
+            counts -= lived_with(page, names)
+        if bad := {severity: counts[severity] for severity in REFUSED if counts[severity]}:
+            raise RetailError(
+                f"scan of {reference} found {bad}: mend the image, push it, release again;"
+                " what has no fix may be accepted for a time, in include/accepted.yaml"
+            )

@@ -171,17 +171,23 @@ def test_github_may_push_and_become_airflow_only_while_a_repository_is_named(mad
     for component in ("lake", "registry"):
         assert change(made, component, "CREATE") == ("CREATE_COMPLETE", "")
     assert change(made, "identity", "CREATE", GitHubRepository="octo/retail") == ("CREATE_COMPLETE", "")
-    deploy = iam.get_role(RoleName="mlops-retail-dev-deploy")["Role"]
-    [trust] = deploy["AssumeRolePolicyDocument"]["Statement"]
-    assert (
-        trust["Principal"]["Federated"] == f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"
-    )
-    subjects = trust["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"]
-    assert subjects == ["repo:octo/retail:ref:refs/heads/main", "repo:octo/retail:environment:dev"]
+    push, deploy = (iam.get_role(RoleName=f"mlops-retail-dev-{name}")["Role"] for name in ("push", "deploy"))
+    subjects = {}
+    for role in (push, deploy):
+        [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+        provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"
+        assert trust["Principal"]["Federated"] == provider
+        subjects[role["RoleName"]] = trust["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"]
+    assert subjects == {
+        "mlops-retail-dev-push": "repo:octo/retail:ref:refs/heads/main",
+        "mlops-retail-dev-deploy": ["repo:octo/retail:environment:dev", "repo:octo/retail:environment:dev-retrain"],
+    }
     airflow = iam.get_role(RoleName="mlops-retail-dev-airflow")["Role"]["AssumeRolePolicyDocument"]["Statement"][0]
     assert deploy["Arn"] in airflow["Principal"]["AWS"]
+    assert push["Arn"] not in airflow["Principal"]["AWS"]
     assert change(made, "identity", "UPDATE", GitHubRepository="") == ("UPDATE_COMPLETE", "")
-    assert "mlops-retail-dev-deploy" not in {role["RoleName"] for role in iam.list_roles()["Roles"]}
+    left = {role["RoleName"] for role in iam.list_roles()["Roles"]}
+    assert not {"mlops-retail-dev-push", "mlops-retail-dev-deploy"} & left
 
 
 def test_saved_queries_are_found_by_prefix_and_gone_when_deleted(made: Service) -> None:
