@@ -6,6 +6,7 @@ and the installer of `.venv/bootstrap` are needed, and the package index.
 
 import argparse
 import difflib
+import os
 import shutil
 import subprocess
 import sys
@@ -25,10 +26,16 @@ def runtimes(folder: Path = REQUIREMENTS) -> list[str]:
 
 
 def resolve(name: str, folder: Path, upgrade: str = "") -> None:
-    """Write `folder`/name.txt from `folder`/name.in. CalledProcessError when uv finds no solution; it says why."""
+    """Write `folder`/name.txt from `folder`/name.in. CalledProcessError when uv finds no solution; it says why.
+
+    A lock that stays the same keeps its date, by which make knows what to install anew."""
+    lock = folder / f"{name}.txt"
+    before = (lock.read_bytes(), lock.stat()) if lock.exists() else None
     wanted = ["--upgrade-package", upgrade] if upgrade else []
     command: list[str | Path] = [UV, "pip", "compile", "--quiet", *OPTIONS, *wanted, "-o", f"{name}.txt", f"{name}.in"]
     subprocess.run(command, cwd=folder, check=True)
+    if before and lock.read_bytes() == before[0]:
+        os.utime(lock, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
 
 
 def without_hashes(text: str) -> tuple[list[str], dict[str, set[str]]]:

@@ -378,7 +378,7 @@ def _recipe(configuration: dict[str, Any], root: Path) -> Recipe:
     if labels.get(LOCK_LABEL) != lock_of(runtime):
         raise PullError(
             f"built for lock {labels.get(LOCK_LABEL)} of runtime {runtime}, this checkout has {lock_of(runtime)}: "
-            "run `make install` and `make image`"
+            "run `make install` and `make image`, or, to go back to this image, `make install` in its own checkout"
         )
     workdir = (root / ours.get("WorkingDir", "/").strip("/")).resolve()
     if not workdir.is_relative_to(root.resolve()):

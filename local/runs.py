@@ -111,9 +111,10 @@ def _look(airflow: Airflow, dag: str, run: str, seen: dict[str, str], say: Calla
         say(f"{time.strftime('%H:%M:%S')}  {task:24} {is_now}")
         if question:
             say(question)
+            there = f"{where(airflow, dag, run)}/tasks/{task}"
             if DONE_WHEN_ASKED.get(dag) == task:
-                return f"{dag} waits for a person, its model is PendingManualApproval: {where(airflow, dag, run)}"
-            say(f"answer at {where(airflow, dag, run)}/tasks/{task}")
+                return f"{dag} waits for a person, its model is PendingManualApproval: {there}"
+            say(f"answer at {there}")
     if state == "failed":
         raise RunError(why_failed(airflow, dag, run))
     if state not in FINISHED:
@@ -140,7 +141,7 @@ def _why_skipped(airflow: Airflow, dag: str, run: str, tasks: list[dict[str, Any
     for task in sorted(skipped, key=lambda one: one["end_date"] or "9")[:1]:
         for line in airflow.log(dag, run, task["task_id"]).splitlines():
             if SKIPPING in line:
-                return [line.partition(SKIPPING)[2].strip()]
+                return [f"{task['task_id']} skipped: {line.partition(SKIPPING)[2].strip()}"]
     return []
 
 

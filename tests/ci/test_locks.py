@@ -1,5 +1,6 @@
 """Locks: each is hashed, names no index, and has what its .in asks for. `make lock-check` asks the index itself."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -128,6 +129,16 @@ def test_a_version_stays_until_an_upgrade_names_its_package(folder):
     assert "basket==1.0" in (folder / "one.txt").read_text()
     locks.resolve("one", folder, upgrade="basket")
     assert "basket==1.1" in (folder / "one.txt").read_text()
+
+
+def test_a_lock_that_stays_the_same_keeps_its_date_and_so_make_its_environment(folder):
+    lock = folder / "one.txt"
+    os.utime(lock, ns=(10**18, 10**18))
+    locks.resolve("one", folder)
+    assert lock.stat().st_mtime_ns == 10**18
+    (folder / "one.in").write_text("basket==1.1\n")
+    locks.resolve("one", folder)
+    assert lock.stat().st_mtime_ns > 10**18
 
 
 def test_what_has_no_solution_is_an_error(folder):

@@ -80,21 +80,21 @@ class ClusterJobOperator(_ClusterOperator):
 
     A last line of JSON that has a `result` is kept as the XCom `result`, also of a Job that failed.
 
-    manifest: a callable (context, jinja_env) that gives the Job, or None to skip the task. The Job's own
-    activeDeadlineSeconds is the limit.
+    manifest: a callable (context, jinja_env) that gives the Job, or a sentence why there is none, which skips the task.
+    The Job's own activeDeadlineSeconds is the limit.
     """
 
     template_fields = ("manifest",)
     ui_color = "#dbe7f6"
 
-    def __init__(self, *, manifest: Manifest | Callable[..., Manifest | None], **options: Any) -> None:
+    def __init__(self, *, manifest: Manifest | Callable[..., Manifest | str], **options: Any) -> None:
         super().__init__(**options)
         self.manifest = manifest
         self._started: str | None = None
 
     def execute(self, context: Context) -> None:
-        if self.manifest is None:
-            skip("it is left out")
+        if isinstance(self.manifest, str):
+            skip(self.manifest)
         timeout = self.manifest["spec"]["activeDeadlineSeconds"] + SLACK
         with self.hook.login() as cluster:
             self._started = cluster.start_job(self.manifest)

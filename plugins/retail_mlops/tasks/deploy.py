@@ -188,18 +188,16 @@ def join() -> None:
         say(f"in service now: {', '.join(cluster.label_pods(deployment, releases.IN_SERVICE))}")
 
 
-def baking(context: Context, jinja_env: Any = None) -> dict[str, Any] | None:
-    """The Job that compares; None when there is nothing to compare with, or nothing to wait for."""
+def baking(context: Context, jinja_env: Any = None) -> dict[str, Any] | str:
+    """The Job that compares; a sentence when there is nothing to compare with, or nothing to wait for."""
     release, params = _release(context), context["params"]
     if release.previous is None:
-        say("no release runs beside the canary: nothing to compare it with")
-    elif params["rollback_to"]:
-        say("this release ran well before, and what runs now is to go: no time is spent on comparing them")
-    elif not params["bake_seconds"]:
-        say("bake_seconds is 0")
-    else:
-        return releases.bake(release, params["bake_seconds"])
-    return None
+        return "no release runs beside the canary: nothing to compare it with"
+    if params["rollback_to"]:
+        return "this release ran well before, and what runs now is to go: no time is spent on comparing them"
+    if not params["bake_seconds"]:
+        return "bake_seconds is 0: canary and stable pods are not compared"
+    return releases.bake(release, params["bake_seconds"])
 
 
 def manifests(context: Context, jinja_env: Any = None) -> list[dict[str, Any]]:
