@@ -2,10 +2,15 @@
 
 import random
 import time
-from collections.abc import Callable
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 NAMESPACE = "RetailMLOps"
 WINDOW_SECONDS = 60.0
@@ -59,22 +64,41 @@ class Window:
         return document | properties
 
 
+class Requests(Collector):
+    """Requests and their seconds by route: counted in plain numbers, worded when somebody asks for them."""
+
+    def __init__(self) -> None:
+        self._answered: dict[tuple[str, int], int] = defaultdict(int)
+        self._buckets: dict[str, list[int]] = defaultdict(lambda: [0] * (len(_BUCKETS) + 1))
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    def observe(self, route: str, status: int, seconds: float) -> None:
+        self._answered[route, status] += 1
+        self._buckets[route][bisect_left(_BUCKETS, seconds)] += 1
+        self._seconds[route] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        answered = CounterMetricFamily("retail_api_requests", "Requests answered", labels=["route", "status"])
+        for (route, status), count in sorted(self._answered.items()):
+            answered.add_metric([route, str(status)], count)
+        yield answered
+        seconds = HistogramMetricFamily(
+            "retail_api_request_seconds", "Seconds from request to answer", labels=["route"]
+        )
+        bounds = [*map(str, _BUCKETS), "+Inf"]
+        for route, counts in sorted(self._buckets.items()):
+            seconds.add_metric([route], list(zip(bounds, accumulate(counts), strict=True)), self._seconds[route])
+        yield seconds
+
+
 class Metrics:
     """What /metrics shows. Labels are bounded: routes are those of the app, never the path of a request."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._requests = Counter(
-            "retail_api_requests_total", "Requests answered", ["route", "status"], registry=self.registry
-        )
-        self._seconds = Histogram(
-            "retail_api_request_seconds",
-            "Seconds from request to answer",
-            ["route"],
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
+        self._requests = Requests()
+        self.registry.register(self._requests)
         self._predictions = Counter(
             "retail_api_predictions_total", "Baskets scored", ["prediction"], registry=self.registry
         )
@@ -94,17 +118,10 @@ class Metrics:
             "retail_api_model_approved", "1 while the package that is served is Approved", registry=self.registry
         )
         self.window = Window()
-        self._counters: dict[tuple[str, int], Any] = {}
-        self._histograms: dict[str, Any] = {}
         self._labels: dict[str, Any] = {}
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        counter = self._counters.get((route, status))
-        if counter is None:
-            counter = self._counters[route, status] = self._requests.labels(route, str(status))
-            self._histograms.setdefault(route, self._seconds.labels(route))
-        counter.inc()
-        self._histograms[route].observe(seconds)
+        self._requests.observe(route, status, seconds)
         self.window.observe(route, status, seconds)
 
     def prediction(self, label: str, count: int = 1) -> None:

@@ -273,7 +273,7 @@ def _merged(basket: Basket) -> Basket:
 
 
 def _prediction(row: list[float], known: int) -> Prediction:
-    low, medium, high = (round(value, DIGITS) for value in row)
+    low, medium, high = round(row[0], DIGITS), round(row[1], DIGITS), round(row[2], DIGITS)
     confidence = max(low, medium, high)
     best = _LOW if confidence == low else _MEDIUM if confidence == medium else _HIGH
     return Prediction(best, {_LOW: low, _MEDIUM: medium, _HIGH: high}, confidence, known)

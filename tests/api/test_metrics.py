@@ -1,6 +1,8 @@
 """The minute's metrics in CloudWatch's embedded metric format."""
 
-from api.metrics import QUIET, Window
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.metrics import QUIET, Metrics, Window
 
 
 class Clock:
@@ -60,3 +62,25 @@ def test_a_window_without_answers_has_no_latency() -> None:
     document = window.take(force=True)
     assert document is not None
     assert "Latency" not in document
+
+
+def test_requests_are_counted_by_route_and_status_and_their_seconds_by_route() -> None:
+    metrics = Metrics()
+    for status, seconds in ((200, 0.0004), (200, 0.0005), (422, 0.003), (503, 9.0)):
+        metrics.request("/predict", status, seconds)
+    metrics.request("other", 404, 0.02)
+
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(metrics.text().decode())
+        for sample in family.samples
+    }
+    answered = {key[1:]: value for key, value in found.items() if key[0] == "retail_api_requests_total"}
+    assert answered == {("/predict", "200"): 2, ("/predict", "422"): 1, ("/predict", "503"): 1, ("other", "404"): 1}
+    within = {
+        le: found["retail_api_request_seconds_bucket", le, "/predict"]
+        for le in ("0.0005", "0.0025", "0.005", "2.5", "+Inf")
+    }
+    assert list(within.values()) == [2, 2, 3, 3, 4]
+    assert found["retail_api_request_seconds_count", "/predict"] == 4
+    assert found["retail_api_request_seconds_sum", "other"] == 0.02
