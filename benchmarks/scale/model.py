@@ -1,6 +1,7 @@
-"""What many weeks, a training and many requests take, by arithmetic from what was measured; no I/O but the tables."""
+"""What many weeks, a training and many requests take, by arithmetic from what was measured."""
 
 import io
+import json
 import sys
 from dataclasses import dataclass
 from math import ceil
@@ -40,8 +41,8 @@ MACHINES: Final = {
 WIDTH: Final = {pl.Int8: 1, pl.Int32: 4, pl.Int64: 8, pl.Float64: 8, pl.String: 4}
 """Bytes of a value in a run, and 8 of each row for its number: include/etl/runs.py."""
 RATES: Final = (100, 1_000, 10_000)
-REQUEST_CPU_MS: Final = 0.094
-"""CPU of one prediction, from docs/serving.md."""
+REQUEST_CPU_MS: Final = float(json.loads((ROOT / "benchmarks/serving.json").read_text())["request_cpu_ms"])
+"""CPU of one prediction, as `python -m benchmarks.serving --store` measured it."""
 SLOWER: Final = 2
 """ASSUMED: how many times longer that takes on a vCPU, half of a core, than on the measured core."""
 POD_CPU, TARGET, MAX_PODS = 0.250, 0.6, 10
