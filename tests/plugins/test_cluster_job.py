@@ -78,9 +78,9 @@ def test_verdict_is_kept_also_of_a_job_that_failed(run):
     assert job.pushed == {"result": VERDICT}
 
 
-def test_nothing_to_run_is_a_skipped_task():
-    with pytest.raises(AirflowSkipException):
-        ClusterJobOperator(task_id="bake", manifest=None).execute({})
+def test_nothing_to_run_is_a_skipped_task_with_its_reason():
+    with pytest.raises(AirflowSkipException, match=r"^bake_seconds is 0$"):
+        ClusterJobOperator(task_id="bake", manifest="bake_seconds is 0").execute({})
 
 
 @pytest.mark.parametrize(

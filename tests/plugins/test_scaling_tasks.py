@@ -279,4 +279,4 @@ def test_scale_up_of_a_bare_claim_removes_it_and_has_nothing_to_do(monkeypatch, 
 
 def test_nothing_is_asked_when_nothing_was_deployed(bucket):
     keep(bucket, phase=Phase.COMING_UP, owner="scale_up/1", state=STATE)
-    assert tasks.prediction(context(Run("scale_up/1"))) is None
+    assert tasks.prediction(context(Run("scale_up/1"))) == "nothing was deployed: there is nobody to ask"

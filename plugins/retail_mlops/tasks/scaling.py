@@ -306,11 +306,11 @@ def restore() -> None:
             say(f"public endpoint: {address}")
 
 
-def prediction(context: Context, jinja_env: Any = None) -> dict[str, Any] | None:
-    """The Job that asks the restored release for held-out baskets' predictions; None when nothing was deployed."""
+def prediction(context: Context, jinja_env: Any = None) -> dict[str, Any] | str:
+    """The Job that asks the restored release for held-out baskets' predictions; a sentence when there is none."""
     state: State = _mine(context).state
     if not state.release or not any(one.replicas for one in state.workloads):
-        return None
+        return "nothing was deployed: there is nobody to ask"
     kept = LakeHook().document(lake.deployment(state.release))
     if kept is None:
         raise RetailError(f"release {state.release} ran, but {lake.deployment(state.release)} is gone: run deploy")
