@@ -41,8 +41,6 @@ MACHINES: Final = {
 WIDTH: Final = {pl.Int8: 1, pl.Int32: 4, pl.Int64: 8, pl.Float64: 8, pl.String: 4}
 """Bytes of a value in a run, and 8 of each row for its number: include/etl/runs.py."""
 RATES: Final = (100, 1_000, 10_000)
-REQUEST_CPU_MS: Final = float(json.loads((ROOT / "benchmarks/serving.json").read_text())["request_cpu_ms"])
-"""CPU of one prediction, as `python -m benchmarks.serving --store` measured it."""
 SLOWER: Final = 2
 """ASSUMED: how many times longer that takes on a vCPU, half of a core, than on the measured core."""
 POD_CPU, TARGET, MAX_PODS = 0.250, 0.6, 10
@@ -108,9 +106,19 @@ def line_through(first: tuple[float, float], second: tuple[float, float]) -> tup
     return first[1] - rise * first[0], rise
 
 
-def pods(rate: float) -> int:
+def request_cpu_ms() -> float:
+    """CPU of one prediction, as `python -m benchmarks.serving --store` measured it."""
+    return float(json.loads((ROOT / "benchmarks/serving.json").read_text())["request_cpu_ms"])
+
+
+def vcpus(rate: float, cpu_ms: float) -> float:
+    """Of nodes, for so many requests a second."""
+    return rate * cpu_ms / 1000 * SLOWER
+
+
+def pods(rate: float, cpu_ms: float) -> int:
     """That the autoscaler wants at so many requests a second."""
-    return max(2, ceil(rate * REQUEST_CPU_MS / 1000 * SLOWER / (POD_CPU * TARGET)))
+    return max(2, ceil(vcpus(rate, cpu_ms) / (POD_CPU * TARGET)))
 
 
 def log_bytes() -> float:
@@ -224,12 +232,12 @@ def fit_text(fits: list[Fit]) -> str:
 
 
 def api_table() -> str:
-    rows = []
+    rows, cpu_ms = [], request_cpu_ms()
     for rate in RATES:
-        wanted, gigabytes = pods(rate), rate * log_bytes() * 3600 / 1e9
+        wanted, gigabytes = pods(rate, cpu_ms), rate * log_bytes() * 3600 / 1e9
         logs = costs.monthly(Kind.LOGS_INGESTED_GB, count=gigabytes)
-        cores = rate * REQUEST_CPU_MS / 1000 * SLOWER
         note = f"{wanted} (limit {MAX_PODS})" if wanted > MAX_PODS else str(wanted)
-        rows.append(f"| {rate:,} | {cores:.2f} | {note} | {gigabytes:.2f} | {logs:.2f} | {logs * HOURS_A_MONTH:,.0f} |")
+        cores, month = vcpus(rate, cpu_ms), logs * HOURS_A_MONTH
+        rows.append(f"| {rate:,} | {cores:.2f} | {note} | {gigabytes:.2f} | {logs:.2f} | {month:,.0f} |")
     head = "| requests/s | vCPUs | pods | GB of log an hour | USD an hour for logs | USD a month for them |"
     return "\n".join([head, "|--:" * 6 + "|", *rows])

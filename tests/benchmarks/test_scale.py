@@ -65,11 +65,8 @@ def test_trainings_on_a_line_say_when_memory_is_full_and_time_is_up() -> None:
 
 
 @pytest.mark.parametrize(("rate", "pods"), [(1, 2), (1_000, 2), (3_000, 4), (7_900, 10), (10_000, 13)])
-def test_the_autoscaler_wants_a_pod_for_each_share_of_its_target(
-    rate: float, pods: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(model, "REQUEST_CPU_MS", 0.094)
-    assert model.pods(rate) == pods
+def test_the_autoscaler_wants_a_pod_for_each_share_of_its_target(rate: float, pods: int) -> None:
+    assert model.pods(rate, cpu_ms=0.094) == pods
 
 
 def test_pods_and_their_limit_are_those_of_the_manifests() -> None:
