@@ -39,7 +39,7 @@ lock: .venv/bootstrap/lock.sha256 ## resolve requirements/*.in into hashed requi
 lock-check: .venv/bootstrap/lock.sha256 ## whether every lock is what its .in resolves to; needs the package index
 	@$(PYTHON) -m tools.locks --check
 
-# --- the embedded world ------------------------------------------------------------------------
+# --- the local stack ------------------------------------------------------------------------
 .PHONY: demo up down status preflight ingest image token kubeconfig aws-env clean run run-once
 demo: install ## the whole life cycle on this machine; DATA=dir for real weeks, APPROVE=wait to approve yourself
 	@DATA="$(DATA)" APPROVE="$(APPROVE)" $(PY) -m cli.demo
@@ -84,12 +84,12 @@ AIRFLOW_TESTS := tests/dags tests/plugins
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest -n 2 $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest -n 2 $(DEV_TESTS) -m "integration and not faults"
-test-unit: install .venv/ci/lock.sha256 ## the fast part: no server processes, no embedded world
+test-unit: install .venv/ci/lock.sha256 ## the fast part: no server processes, no local stack
 	@.venv/airflow/bin/pytest -n 2 $(AIRFLOW_TESTS) -m "not integration and not faults"
 	@.venv/dev/bin/pytest -n 3 $(DEV_TESTS) -m "not integration and not faults"
-test-faults: kube ## the fault tables, against a running embedded world of their own
+test-faults: kube ## the fault tables, against a running local stack of their own
 	@.venv/dev/bin/pytest $(DEV_TESTS) -m faults
-test-ui: kube .venv/ui/lock.sha256 ## the life of an environment, clicked in a real browser, in a world of its own
+test-ui: kube .venv/ui/lock.sha256 ## the life of an environment, clicked in a real browser, in a local stack of its own
 	@.venv/ui/bin/pytest tests/ui
 test-docker: install ## build the images api and jobs, and hold them against the embedded runtime; needs Docker
 	@.venv/dev/bin/pytest tests/docker -m docker

@@ -7,12 +7,12 @@ import pytest
 
 @pytest.hookimpl(optionalhook=True)  # not every environment has xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests stay together, and so do all that use the one embedded world of tests/integration."""
+    """A file's tests stay together, and so do all that use the one local stack of tests/integration."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByWorld(LoadScopeScheduling):
+    class ByStack(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
-            return "world" if path.startswith("tests/integration/") else path
+            return "local stack" if path.startswith("tests/integration/") else path
 
-    return ByWorld(config, log)
+    return ByStack(config, log)

@@ -106,7 +106,7 @@ def test_process_of_the_job_is_really_gone(live, start, dag):
     killed = start(dag)
 
     def process():
-        for pid in members(str(live.world.state)):
+        for pid in members(str(live.stack.state)):
             try:
                 if f"include.{dag}" in psutil.Process(pid).cmdline():
                     return pid
