@@ -9,7 +9,7 @@ import tomllib
 import pytest
 import yaml
 
-from local.config import ROOT
+from local.stack.config import ROOT
 from tools.python_version import PROJECT, RANGE, refusal, supported
 
 TEXT = PROJECT.read_text()
