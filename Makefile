@@ -1,4 +1,4 @@
-# `make help` is the map. Only Python >= 3.11 and make are assumed.
+# `make help` is the map. Only make and a Python that pyproject.toml supports are assumed.
 PYTHON ?= python3
 ENVS := airflow jobs api local-aws dev
 PY := .venv/local-aws/bin/python
@@ -12,12 +12,13 @@ help: ## this list
 
 # --- environments, one a runtime, from hashed requirements -------------------------------------
 .venv/bootstrap/lock.sha256: requirements/bootstrap.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
+	@$(PYTHON) tools/python_version.py
 	@$(PYTHON) -m venv .venv/bootstrap || { echo "Python's venv module is needed (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@.venv/bootstrap/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@$(PYTHON) -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' $< > $@
 
 .venv/%/lock.sha256: requirements/%.txt | .venv/bootstrap/lock.sha256
+	@$(PYTHON) tools/python_version.py
 	@echo "installing .venv/$*"
 	@rm -f $@
 	@test -x .venv/$*/bin/python || .venv/bootstrap/bin/uv venv --quiet --python $(PYTHON) .venv/$*

@@ -1,8 +1,8 @@
 """Where a local stack keeps its state and on which ports and loopback addresses it listens.
 
 A local stack belongs to one state folder (`.local/` of a checkout, or LOCAL_STATE). Its ports and its block of
-127.0.0.0/8 are chosen once, at the first start, and stay: a cluster's tokens and Services carry them. A registry in the user's
-cache folder keeps the local stacks of one user apart; `make clean` gives a local stack's numbers back.
+127.0.0.0/8 are chosen once, at the first start, and stay: a cluster's tokens and Services carry them. A registry in
+the user's cache folder keeps the local stacks of one user apart; `make clean` gives a local stack's numbers back.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""A private embedded AWS: the real process, on free ports, with a state folder and a registry of local stacks of its own."""
+"""A private local AWS: the real process on free ports, with a state folder and a stack registry of its own."""
 
 import os
 import shutil
