@@ -8,28 +8,16 @@ import json
 import logging
 import threading
 from pathlib import Path
-from typing import Any
 
 from ministack import app
 from ministack.core import persistence
-from ministack.services import sts
 
-from local.aws import compatibility as pins  # noqa: F401 - asserts the private names used below
 from local.aws.iam import role_sessions as roles
 
 log = logging.getLogger(__name__)
 
 EVERY = 3.0  # seconds
 AT_LEAST = 10  # rounds: alarms and node groups change state without a request
-
-
-def _restore_sessions(state: dict[str, Any]) -> None:
-    sts._sessions.update(state.get("sessions", {}))
-
-
-# ministack forgets temporary credentials; with them every task that runs over a restart would lose its role
-sts.get_state = lambda: {"sessions": dict(sts._sessions)}
-sts.load_persisted_state = _restore_sessions
 
 
 class Saver:

@@ -90,13 +90,13 @@ class Plane:
         if link.is_symlink() and not link.exists():
             link.unlink()
 
-    def mend(self) -> None:
-        """Start it again, on its data, when one of its processes died. Its nodes and pods go on."""
+    def restart_if_dead(self) -> None:
+        """Start it again, on its data, when one of its processes died. Its nodes and pods keep running."""
         if self.up and not self.control.is_alive():
             log.warning("a process of the control plane of %s died: starting it again", self.id)
-            self.owner.in_turn(self._mend)
+            self.owner.in_turn(self._restart_if_dead)
 
-    def _mend(self) -> None:
+    def _restart_if_dead(self) -> None:
         if self.up and not self.control.is_alive():  # else it was stopped meanwhile
             self.control.stop()
             self.control.start()

@@ -18,7 +18,6 @@ from ministack import app
 from ministack.core import iam_evaluator
 from ministack.services import iam, sts
 
-from local.aws import compatibility as pins  # noqa: F401  asserts the private names used below
 from local.stack import renewing
 from local.stack.renewing import Credentials
 
