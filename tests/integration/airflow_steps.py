@@ -12,7 +12,7 @@ from airflow.providers.amazon.aws.hooks.sns import SnsHook
 
 from include import lake
 from include.settings import JOBS_REPOSITORY, METRIC_NAMESPACE, settings
-from retail_mlops.hooks.cluster import ClusterHook
+from retail_mlops.hooks.cluster_login import ClusterHook
 from retail_mlops.hooks.ecr import ImageHook
 from retail_mlops.hooks.lake import LakeHook
 from retail_mlops.hooks.nodegroups import NodeGroupHook

@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator, Context
 
 from include.settings import settings
 from retail_mlops.dag_defaults import AIRFLOW
-from retail_mlops.hooks.cluster import ClusterHook
+from retail_mlops.hooks.cluster_login import ClusterHook
 from retail_mlops.task_log import skip
 
 Manifest = dict[str, Any]

@@ -1,11 +1,13 @@
 """Tasks of `deploy`: from an approved model package to a release that answers, or back to the one before."""
 
+from __future__ import annotations
+
 import datetime as dt
 import hashlib
 import io
 import tarfile
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context, get_current_context
 from airflow.sdk.exceptions import AirflowException
@@ -15,7 +17,7 @@ from include.settings import API_NAME, API_REPOSITORY, settings
 from retail_mlops import releases, requests
 from retail_mlops.dag_defaults import APPROVED_MODEL
 from retail_mlops.errors import RetailError
-from retail_mlops.hooks.cluster import Cluster, ClusterHook
+from retail_mlops.hooks.cluster_login import ClusterHook
 from retail_mlops.hooks.ecr import ImageHook, split_reference
 from retail_mlops.hooks.lake import LakeHook
 from retail_mlops.hooks.registry import APPROVED, ModelPackage, RegistryHook
@@ -23,6 +25,9 @@ from retail_mlops.names import release_id
 from retail_mlops.releases import Release
 from retail_mlops.task_log import say, skip
 from retail_mlops.tasks.scaling import capacity_of
+
+if TYPE_CHECKING:
+    from retail_mlops.hooks.cluster import Cluster
 
 
 # --- pure ---

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk import Context, get_current_context
@@ -14,14 +14,16 @@ from include.settings import METRIC_NAMESPACE, settings
 from retail_mlops import releases, scaling
 from retail_mlops.dag_defaults import AIRFLOW
 from retail_mlops.errors import RetailError
-from retail_mlops.hooks.capacity import Capacity
-from retail_mlops.hooks.cluster import ClusterHook
+from retail_mlops.hooks.cluster_login import ClusterHook
 from retail_mlops.hooks.lake import LakeHook
 from retail_mlops.hooks.nodegroups import NodeGroupHook
 from retail_mlops.hooks.running import RunningHook
 from retail_mlops.releases import Release
 from retail_mlops.scaling import Phase, Record, State, TimeOff
 from retail_mlops.task_log import say, skip
+
+if TYPE_CHECKING:
+    from retail_mlops.hooks.capacity import Capacity
 
 PATIENCE: Final = 40
 """How many polls one step may take: 20 minutes at the default of 30 s."""
@@ -103,6 +105,8 @@ def _skip_without_cluster() -> None:
 
 
 def capacity_of(cluster: Any, patience: int = PATIENCE) -> Capacity:
+    from retail_mlops.hooks.capacity import Capacity  # with the Kubernetes client, as at login
+
     poll = settings().poll_seconds
     return Capacity(cluster, timeout=patience * poll, poll=poll)
 

@@ -1,17 +1,17 @@
 """Tasks of `teardown`: what will go and what it costs, the steps of the deletion, the proof that nothing is left."""
 
+from __future__ import annotations
+
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowException
-from kubernetes import client
-from kubernetes.client.exceptions import ApiException
 
 from include.settings import CLUSTER_NAME, NAMESPACE, settings
 from retail_mlops.dag_defaults import ADMIN, ROOT
 from retail_mlops.errors import RetailError
-from retail_mlops.hooks.cluster import Cluster, ClusterHook
+from retail_mlops.hooks.cluster_login import ClusterHook
 from retail_mlops.hooks.inventory import InventoryHook
 from retail_mlops.hooks.teardown import TeardownHook
 from retail_mlops.inventory import Inventory, table
@@ -19,6 +19,9 @@ from retail_mlops.operators.approval import Answer
 from retail_mlops.task_log import say
 from retail_mlops.tasks.provision import clean_up_smoke
 from retail_mlops.tasks.scaling import is_stopped
+
+if TYPE_CHECKING:
+    from retail_mlops.hooks.cluster import Cluster
 
 PATIENCE = 600
 """Seconds that jobs, load balancers and pods may take to end."""
@@ -114,6 +117,8 @@ def remove_endpoint() -> list[str]:
 
 def cluster_endpoints(cluster: Cluster) -> list[str]:
     """Deletes Services of type LoadBalancer and Ingresses in every namespace; their names."""
+    from kubernetes import client
+
     network, removed = client.NetworkingV1Api(cluster.api), []
     for service in cluster.core.list_service_for_all_namespaces().items:
         if service.spec.type == "LoadBalancer":
@@ -195,6 +200,8 @@ def take_inventory() -> dict[str, Any]:
 
 
 def _there_or_not(delete: Any, *names: str) -> None:
+    from kubernetes.client.exceptions import ApiException
+
     try:
         delete(*names)
     except ApiException as error:
