@@ -106,7 +106,7 @@ def airflow(stack: config.LocalStack) -> dict[str, str]:
     write_private(passwords, json.dumps({USER: secret.password}))
     inherited = base(stack)
     return inherited | {
-        # EksHook's login runs `python3.11` of PATH, which must be the one that has Airflow.
+        # The provider's EKS operators run `python3.11` of PATH, which must be the one that has Airflow.
         "PATH": f"{BIN}{os.pathsep}{inherited.get('PATH', os.defpath)}",
         "PYTHONPATH": str(config.ROOT),
         "SPT_NOENV": "1",  # setproctitle would overwrite the environment in /proc, and the mark with it
