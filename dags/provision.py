@@ -23,11 +23,11 @@ What to do when it fails: `docs/runbooks/provision.md`.
 from airflow.sdk import Param, chain, setup, task, teardown
 
 from include.settings import settings
-from retail_mlops.dag_defaults import ADMIN, Tag, retail_dag
+from retail_mlops.common.dag_defaults import ADMIN, Tag, retail_dag
+from retail_mlops.common.stacks import components
 from retail_mlops.operators.cloudformation import DeployStackOperator
 from retail_mlops.operators.kubernetes import ApplyOperator, ClusterJobOperator
-from retail_mlops.stacks import components
-from retail_mlops.tasks import provision as tasks
+from retail_mlops.provision import tasks
 
 
 @retail_dag(

@@ -20,8 +20,8 @@ from airflow.sdk import CronTriggerTimetable, chain, task
 
 from include import hours
 from include.settings import TIMEZONE
-from retail_mlops.dag_defaults import Tag, retail_dag
-from retail_mlops.tasks import scaling as tasks
+from retail_mlops.common.dag_defaults import Tag, retail_dag
+from retail_mlops.schedule import tasks
 
 
 @retail_dag(

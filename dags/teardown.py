@@ -16,11 +16,11 @@ Runs as the connection `aws_admin` (you). What to do when something is left: doc
 
 from airflow.sdk import Param, chain, task
 
-from retail_mlops.dag_defaults import ADMIN, Tag, retail_dag
+from retail_mlops.common.dag_defaults import ADMIN, Tag, retail_dag
+from retail_mlops.common.stacks import AUDIT, ORDER
 from retail_mlops.operators.approval import DecisionOperator
-from retail_mlops.operators.teardown import DeleteClusterOperator, DeleteStackOperator
-from retail_mlops.stacks import AUDIT, ORDER
-from retail_mlops.tasks import teardown as tasks
+from retail_mlops.teardown import tasks
+from retail_mlops.teardown.operators import DeleteClusterOperator, DeleteStackOperator
 
 
 @retail_dag(

@@ -20,10 +20,10 @@ from airflow.sdk import CronTriggerTimetable, Param, chain, task
 
 from include.settings import TIMEZONE, settings
 from include.train.hyperparameters import Hyperparameters
-from retail_mlops.dag_defaults import APPROVED_MODEL, Tag, retail_dag
+from retail_mlops.common.dag_defaults import APPROVED_MODEL, Tag, retail_dag
 from retail_mlops.operators.approval import DecisionOperator
 from retail_mlops.operators.sagemaker import ProcessingJobOperator, TrainingJobOperator
-from retail_mlops.tasks import training as tasks
+from retail_mlops.training import tasks
 
 
 @retail_dag(

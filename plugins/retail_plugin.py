@@ -2,8 +2,8 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
-from retail_mlops import listeners
-from retail_mlops.timetables import ShopWeekTimetable
+from retail_mlops.common import killed_tasks as listeners
+from retail_mlops.etl.timetable import ShopWeekTimetable
 
 
 class RetailMLOpsPlugin(AirflowPlugin):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from local import config
+from local.stack import config
 
 PYTHON = config.ROOT / ".venv/local-aws/bin/python"
 WEEKS = 6
@@ -39,7 +39,7 @@ def private_world() -> Iterator[tuple[Path, Env]]:
         subprocess.run(generate, cwd=config.ROOT, check=True)
         yield state, env
     finally:
-        left = run(env, "local", "clean", check=False)
+        left = run(env, "cli", "clean", check=False)
         if left.returncode:
             print(left.stdout, left.stderr, file=sys.stderr)
         shutil.rmtree(state, ignore_errors=True)

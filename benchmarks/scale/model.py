@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from api.logs import Log
+from api.telemetry.logs import Log
 from benchmarks.common import LINES, ROOT, Cost
 from include import costs
 from include.baskets.features import FEATURES
@@ -18,7 +18,7 @@ from include.etl.columns import RAW
 from include.settings import settings
 
 sys.path.append(str(ROOT / "plugins"))  # on no path of the jobs
-from retail_mlops.requests import VOLUME_GB
+from retail_mlops.common.job_requests import VOLUME_GB
 
 DATA_SETS: Final = (117, 1170)
 """Full-size weeks: the public data set, and ten times as many."""
@@ -39,7 +39,7 @@ MACHINES: Final = {
 }
 """vCPUs and GiB of memory."""
 WIDTH: Final = {pl.Int8: 1, pl.Int32: 4, pl.Int64: 8, pl.Float64: 8, pl.String: 4}
-"""Bytes of a value in a run, and 8 of each row for its number: include/etl/runs.py."""
+"""Bytes of a value in a run, and 8 of each row for its number: include/etl/external_sort.py."""
 RATES: Final = (100, 1_000, 10_000)
 SLOWER: Final = 2
 """ASSUMED: how many times longer that takes on a vCPU, half of a core, than on the measured core."""

@@ -23,7 +23,7 @@ UVICORN = [
     *("--ws", "none", "--lifespan", "off", "--no-access-log", "--log-level", "warning"),
     *("--no-server-header", "--no-date-header"),
 ]
-"""As api/server.py has it."""
+"""As api/http/server.py has it."""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import pyarrow as pa
 from include import lake
 from include.baskets.schema import LABEL_OF, LABELS, UNCLASSIFIED
 from include.etl import CODE_VERSION, files, read, rules
-from include.etl.ahead import ahead
 from include.etl.columns import SEGMENT_CODES, SILVER
 from include.etl.errors import RowsError
-from include.etl.runs import Runs
+from include.etl.external_sort import Runs
+from include.etl.prefetch import ahead
 from include.settings import settings
 
 EXAMPLES = 3

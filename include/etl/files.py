@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from include.etl import codes
+from include.etl import dictionary_encoding as codes
 
 _CODED: Final = pa.dictionary(pa.int32(), pa.string())
 

@@ -17,9 +17,9 @@ import polars as pl
 from isal import igzip
 from isal.igzip_lib import IsalError
 
-from include.etl.ahead import ahead
 from include.etl.columns import HEADERS, RAW
 from include.etl.errors import RawFileError
+from include.etl.prefetch import ahead
 
 BLOCK_BYTES: Final = 12 << 20
 _BOM: Final = b"\xef\xbb\xbf"

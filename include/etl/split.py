@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from include import lake
 from include.baskets.schema import LABELS, UNCLASSIFIED
 from include.etl import CODE_VERSION, baskets, files
-from include.etl.ahead import ahead
 from include.etl.columns import GOLD, PRODUCTS
 from include.etl.errors import SilverError
+from include.etl.prefetch import ahead
 from include.settings import settings
 
 

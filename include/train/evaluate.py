@@ -18,7 +18,8 @@ from include.baskets.bundle import Bundle
 from include.baskets.errors import BundleVersionError
 from include.baskets.schema import LABELS, STORE_FORMATS, UNCLASSIFIED, Basket, Line
 from include.settings import settings
-from include.train import data, gate, ladder, metrics, report
+from include.train import baselines as ladder
+from include.train import data, gate, metrics, report
 from include.train.data import Baskets
 from include.train.errors import TooLittleDataError, TrainingError
 from include.train.evidence import (

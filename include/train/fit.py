@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from include.baskets import bundle
-from include.train import baseline, data, forest, metrics, model
+from include.train import data, forest, metrics, model
+from include.train import drift_reference as baseline
 from include.train.data import Baskets
 from include.train.errors import TooLittleDataError, TrainingError
 from include.train.hyperparameters import Hyperparameters

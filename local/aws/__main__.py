@@ -8,8 +8,8 @@ import sys
 from typing import IO
 
 from include.settings import REGION, settings
-from local import config, processes
 from local.aws import home, root
+from local.stack import config, processes
 
 GRACE = 5.0  # seconds that a leftover of a killed service has to end by itself
 

@@ -5,8 +5,8 @@ import json
 import boto3
 
 from include.settings import REGION
-from local import config
 from local.aws import home
+from local.stack import config
 
 USER = "bootstrap"
 FILE = "bootstrap.json"

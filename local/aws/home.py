@@ -4,7 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from local import config
+from local.stack import config
 
 ALLOWED = "allowed.txt"
 """Lines "role action" of what IAM ever allowed in this world."""

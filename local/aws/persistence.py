@@ -14,7 +14,8 @@ from ministack import app
 from ministack.core import persistence
 from ministack.services import sts
 
-from local.aws import pins, roles  # noqa: F401 - asserts the private names used below
+from local.aws import compatibility as pins  # noqa: F401 - asserts the private names used below
+from local.aws.iam import role_sessions as roles
 
 log = logging.getLogger(__name__)
 

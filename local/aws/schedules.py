@@ -17,8 +17,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ministack.services import eventbridge, scheduler
 
 from include.settings import REGION
-from local.aws import pins, roles  # noqa: F401 - asserts the private names used below
-from local.aws.cloudformation import lower
+from local.aws import compatibility as pins  # noqa: F401 - asserts the private names used below
+from local.aws.cloudformation.resources import lower
+from local.aws.iam import role_sessions as roles
 
 log = logging.getLogger(__name__)
 

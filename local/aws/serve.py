@@ -12,23 +12,14 @@ from pathlib import Path
 from hypercorn.asyncio import serve as listen
 from hypercorn.config import Config
 
-from local import config
-from local.aws import (  # noqa: F401 - patches of ministack
-    ecr,
-    eks,
-    emf,
-    enforcement,
-    home,
-    interrupted,
-    networks,
-    nodegroups,
-    operations,
-    root,
-    sagemaker,
-    schedules,
-    tagging,
-)
+from local.aws import home, root, schedules, tagging
+from local.aws import recovery as interrupted
+from local.aws.ecr import registry as ecr  # noqa: F401 - patches of ministack
+from local.aws.eks import clusters as eks
+from local.aws.eks import nodegroups
 from local.aws.persistence import Saver
+from local.aws.sagemaker import service as sagemaker
+from local.stack import config
 
 log = logging.getLogger(__name__)
 

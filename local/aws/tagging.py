@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from ministack.core import responses
 from ministack.services import alb, cloudwatch, cloudwatch_logs, ec2, eks, tagging
 
-from local.aws import pins  # noqa: F401 - asserts the private names used below
+from local.aws import compatibility as pins  # noqa: F401 - asserts the private names used below
 
 Tags = list[dict[str, str]]
 Tagged = Iterable[tuple[str, Tags]]

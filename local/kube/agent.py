@@ -32,11 +32,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from local import config, processes
 from local.kube.api import Api
 from local.kube.eks import EksNode, Surroundings
 from local.kube.node import Place
 from local.kube.proxy import ENDPOINT_LAG, ServiceProxy
+from local.stack import config, processes
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from typing import Final
 
 from rich.console import Console
 
-from local import config
+from local.stack import config
 
 VERSION: Final = "v1.36.3"
 RECIPES: Final = Path(__file__).with_name("build")

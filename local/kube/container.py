@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local import processes
 from local.kube import environment, sessions, volumes
 from local.kube.api import UNREACHABLE, Object, now
 from local.kube.backoff import Backoff
 from local.kube.checks import Checker, Threshold
 from local.kube.errors import ApiError, CannotStart
+from local.stack import processes
 
 if TYPE_CHECKING:
     from local.kube.pod import Pod

@@ -25,8 +25,8 @@ from typing import Any, Final
 import psutil
 import yaml
 
-from local import config, processes
 from local.kube import assets, pki
+from local.stack import config, processes
 
 START_SECONDS: Final = 90
 STOP_SECONDS: Final = 8

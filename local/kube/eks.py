@@ -14,13 +14,14 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import images, renewing
-from local.images import Recipe
 from local.kube.api import Api, Object
 from local.kube.errors import ApiError, CannotStart
 from local.kube.node import Node, Place
 from local.kube.pod import Pod
 from local.kube.proxy import ServiceProxy
+from local.stack import code_images as images
+from local.stack import renewing
+from local.stack.code_images import Recipe
 
 log = logging.getLogger(__name__)
 

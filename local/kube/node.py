@@ -15,11 +15,11 @@ from typing import Any
 
 import aiohttp
 
-from local.images import Recipe
 from local.kube import kubelet
 from local.kube.api import UNREACHABLE, Api, Events, Object, now
 from local.kube.errors import ApiError, CannotStart
 from local.kube.pod import Pod
+from local.stack.code_images import Recipe
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from typing import Any
 import httpx
 import pytest
 
-from api.app import create_app
 from api.config import Config, load
-from api.logs import Log
-from api.metrics import Metrics
-from api.state import Package, State
+from api.http.app import create_app
+from api.model.state import Package, State
+from api.telemetry.logs import Log
+from api.telemetry.metrics import Metrics
 from include.baskets import bundle
 from tests.api import tiny
 from tests.api.stub_aws import ARN, BUCKET, KEY, StubAws

@@ -5,7 +5,7 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
-from retail_mlops.stacks import AUDIT, ORDER
+from retail_mlops.common.stacks import AUDIT, ORDER
 
 
 def upstream(dag, task_id):

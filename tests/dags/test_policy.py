@@ -11,8 +11,8 @@ from airflow.triggers.base import BaseTrigger
 from airflow_env import ROOT
 
 from include.settings import settings
-from retail_mlops.dag_defaults import Tag
-from retail_mlops.notifications import notify_failure
+from retail_mlops.common.dag_defaults import Tag
+from retail_mlops.common.notifications import notify_failure
 from retail_mlops.operators.kubernetes import ClusterJobOperator
 from retail_mlops.operators.sagemaker import _RetailJob
 from retail_mlops.triggers.sagemaker import StoppingJobTrigger

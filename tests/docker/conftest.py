@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from local.config import any_free_port
+from local.stack.config import any_free_port
 from tests.api.conftest import CREDENTIALS, Release, aws, release, start  # noqa: F401 - fixtures
 from tests.api.stub_aws import StubAws
 from tests.docker import engine
@@ -26,8 +26,8 @@ def usable_docker() -> None:
 
 @pytest.fixture(scope="session")
 def builder() -> ModuleType:
-    """docker/images.py: its folder is no package, since Docker's own client for Python has that name."""
-    spec = importlib.util.spec_from_file_location("docker_images", engine.ROOT / "docker/images.py")
+    """tools/build_images.py: its folder is no package, since Docker's own client for Python has that name."""
+    spec = importlib.util.spec_from_file_location("docker_images", engine.ROOT / "tools/build_images.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

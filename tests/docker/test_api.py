@@ -166,7 +166,7 @@ def test_it_holds_only_what_it_runs(api_image: str, run: Callable[..., Container
     container = run(api_image, "-c", code, options=("--entrypoint", "python"))
     assert container.wait() == 0
 
-    from local.images import CONTENTS, _files  # what the code image holds
+    from local.stack.code_images import CONTENTS, _files  # what the code image holds
 
     sources = CONTENTS["mlops/retail-api"].sources
     ours = sorted(path.relative_to(ROOT).as_posix() for path in _files(sources, ROOT) if path.suffix == ".py")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from local.config import CLUSTER_PORTS, any_free_port
+from local.stack.config import CLUSTER_PORTS, any_free_port
 from tests.docker.engine import ROOT, docker
 
 STAYING = ("gateway", "postgres", "local", "api-server", "dag-processor", "triggerer", "scheduler")

@@ -75,7 +75,7 @@ def test_tags_that_a_load_balancer_would_misread_or_aws_refuse(told, name, text)
 
 
 def test_every_setting_is_in_the_example():
-    from local.config import ROOT
+    from local.stack.config import ROOT
 
     example = (ROOT / ".env.example").read_text()
     assert [name for name in Settings.model_fields if f"#RETAIL_{name.upper()}=" not in example] == []

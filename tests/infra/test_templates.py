@@ -320,7 +320,7 @@ def test_every_resource_is_a_star_only_with_a_reason_beside_it(path):
 
 
 def test_metrics_of_alarms_are_those_that_the_api_emits():
-    emitted = (INFRA.parent / "api" / "metrics.py").read_text()
+    emitted = (INFRA.parent / "api" / "telemetry" / "metrics.py").read_text()
     service = re.search(r'"Service": "([^"]+)"', emitted)[1]
     for name in ("ApiErrors", "ApiLatency", "ApiSilent"):
         alarm = resource("observability", name)

@@ -12,15 +12,15 @@ from airflow.providers.amazon.aws.hooks.sns import SnsHook
 
 from include import lake
 from include.settings import JOBS_REPOSITORY, METRIC_NAMESPACE, settings
-from retail_mlops.hooks.cluster import ClusterHook
+from retail_mlops.common.job_requests import Source, processing, training, url
+from retail_mlops.common.notifications import alerts_topic
 from retail_mlops.hooks.ecr import ImageHook
-from retail_mlops.hooks.lake import LakeHook
-from retail_mlops.hooks.nodegroups import NodeGroupHook
-from retail_mlops.hooks.registry import RegistryHook
-from retail_mlops.hooks.running import RunningHook
-from retail_mlops.notifications import alerts_topic
+from retail_mlops.hooks.eks_cluster import ClusterHook
+from retail_mlops.hooks.eks_nodegroups import NodeGroupHook
+from retail_mlops.hooks.model_registry import RegistryHook
+from retail_mlops.hooks.s3_lake import LakeHook
 from retail_mlops.operators.sagemaker import ProcessingJobOperator
-from retail_mlops.requests import Source, processing, training, url
+from retail_mlops.schedule.running import RunningHook
 from retail_mlops.triggers.sagemaker import StoppingJobTrigger
 
 PROBE = "tmp/permissions/probe"

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from cli.airflow_client import Airflow
 from include.settings import settings
-from local import config
-from local.airflow.api import Airflow
 from local.aws.credentials import session
 from local.kube import assets
+from local.stack import config
 from tests.private_world import private_world, run
 
 
@@ -39,10 +39,10 @@ class Live:
         return f"{settings().repository(repository)}@{newest['imageDigest']}"
 
     def local(self, *args: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return run(self.env, "local", *args, check=check)
+        return run(self.env, "cli", *args, check=check)
 
     def local_demo(self) -> None:
-        run(self.env, "local.demo")
+        run(self.env, "cli.demo")
 
     def status(self) -> dict[str, Any]:
         """The supervisor's own account of its services: name -> pid, state, restarts."""
@@ -71,7 +71,7 @@ class Live:
 def live() -> Iterator[Live]:
     """The demo on synthetic weeks in a world of its own, taken down at the end."""
     with private_world() as (state, env):
-        shown = run(env, "local.demo")
+        shown = run(env, "cli.demo")
         print(shown.stdout)
         world = config.load(state)
         yield Live(world, env, Airflow(world), json.loads((state / "demo.json").read_text()))

@@ -15,7 +15,7 @@ import pytest
 
 from include import lake
 from include.settings import MODEL_PACKAGE_GROUP, settings
-from local.processes import members
+from local.stack.processes import members
 from tests.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]

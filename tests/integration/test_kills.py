@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from include.settings import JOBS_REPOSITORY, settings
-from local.processes import members
-from retail_mlops.names import run_digest
+from local.stack.processes import members
+from retail_mlops.common.names import run_digest
 from tests.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]

@@ -12,8 +12,8 @@ import pytest
 
 from include import lake
 from include.settings import settings
-from local import config
-from local.processes import members
+from local.stack import config
+from local.stack.processes import members
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from api.aws import Aws
 from api.errors import Unavailable
+from api.model.aws import Aws
 from include.settings import API_SERVICE_ACCOUNT, JOBS_REPOSITORY, NAMESPACE, REGION, settings
-from local import config
-from local.airflow.environment import with_aws
 from local.aws import credentials, home
-from retail_mlops.requests import url
+from local.stack import config
+from local.stack.airflow_environment import with_aws
+from retail_mlops.common.job_requests import url
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

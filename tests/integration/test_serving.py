@@ -21,10 +21,11 @@ import pytest
 from benchmarks.load import closed_loop, open_loop
 from include import lake
 from include.settings import API_REPOSITORY, settings
-from local import config, images
 from local.aws.credentials import session
 from local.kube.proxy import ENDPOINT_LAG
-from local.processes import members
+from local.stack import code_images as images
+from local.stack import config
+from local.stack.processes import members
 from tests.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
@@ -146,7 +147,7 @@ def test_lag_of_the_endpoints_is_there():
 
 
 def test_no_request_fails_while_a_release_is_rolled_out_and_rolled_back_and_forward_again(live, traffic, changed_image):
-    first, other = stable(live)["release"], changed_image("api/index.html", "</html>", "<!-- another --></html>")
+    first, other = stable(live)["release"], changed_image("api/pages/index.html", "</html>", "<!-- another --></html>")
     with traffic() as seen:
         second = released(live, deploy(live, image=other))
         back = deploy(live, image=None, rollback_to="previous")
@@ -211,8 +212,8 @@ def test_key_of_a_secret_is_asked_for_after_a_release_and_changes_without_one(li
 
 # --- bad canaries ---
 CRASHES = ("api/__main__.py", 'if __name__ == "__main__":', 'raise SystemExit("broken on purpose")\nif __name__ == "":')
-SLOW = ("api/protocol.py", "protocol.loop.call_soon(self._empty)", "protocol.loop.call_later(0.2, self._empty)")
-WRONG = ("api/endpoints.py", "Answer(found.prediction,", 'Answer("Low",')
+SLOW = ("api/http/protocol.py", "protocol.loop.call_soon(self._empty)", "protocol.loop.call_later(0.2, self._empty)")
+WRONG = ("api/http/endpoints.py", "Answer(found.prediction,", 'Answer("Low",')
 
 
 @pytest.fixture
@@ -271,7 +272,7 @@ def test_canary_whose_package_is_rejected_meanwhile_refuses_to_start(live, traff
 
 
 def test_canary_whose_image_is_gone_cannot_be_pulled(live, traffic, changed_image, untouched):
-    image = changed_image("api/index.html", "</html>", "<!-- will be gone --></html>")
+    image = changed_image("api/pages/index.html", "</html>", "<!-- will be gone --></html>")
     with traffic() as seen:
         run = deploy(live, image=image)
         after(live, run, "resolve")

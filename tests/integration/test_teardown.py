@@ -10,9 +10,9 @@ import urllib.request
 import psutil
 import pytest
 
+from cli.demo import ANSWER_AFTER
 from include.settings import CLUSTER_NAME, settings
-from local.demo import ANSWER_AFTER
-from local.processes import members
+from local.stack.processes import members
 from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]

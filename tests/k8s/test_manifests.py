@@ -12,7 +12,7 @@ import yaml
 
 from include import templates
 from include.settings import API_NAME, API_SERVICE_ACCOUNT, NAMESPACE
-from k8s import render
+from tools import render_manifests as render
 
 K8S = Path(__file__).resolve().parents[2] / "k8s"
 OVERLAYS = ("eks", "eks-alb", "embedded")
@@ -53,13 +53,13 @@ def workloads() -> list[Any]:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory) -> dict[str, str]:
-    """Of a run of render.py: kubectl from $KUBE_ASSETS, PATH, the cache, or built once; it keeps a cache in HOME."""
+    """The environment of a run of render_manifests.py: kubectl from $KUBE_ASSETS, PATH or the cache; a cache in HOME."""
     return {"KUBECTL": render.kubectl(), "PATH": "", "HOME": str(tmp_path_factory.mktemp("home"))}
 
 
 def test_rendered_manifests_are_those_of_the_overlays(environment):
     done = subprocess.run(
-        [sys.executable, K8S / "render.py", "--check"],
+        [sys.executable, K8S.parent / "tools" / "render_manifests.py", "--check"],
         env=environment,
         capture_output=True,
         text=True,
@@ -270,9 +270,11 @@ def test_an_overlay_that_does_not_build_is_reported(environment, tmp_path):
     broken = tmp_path / "k8s"
     (broken / "overlays" / "eks").mkdir(parents=True)
     (broken / "overlays" / "eks" / "kustomization.yaml").write_text("resources: [missing.yaml]\n")
-    (broken / "render.py").write_text((K8S / "render.py").read_text())
+    tool = tmp_path / "tools" / "render_manifests.py"
+    tool.parent.mkdir()
+    tool.write_text((K8S.parent / "tools" / "render_manifests.py").read_text())
     done = subprocess.run(
-        [sys.executable, broken / "render.py"],
+        [sys.executable, tool],
         env=environment,
         capture_output=True,
         text=True,

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from local import config
-from local.airflow.api import Airflow
-from local.airflow.environment import USER, load_secrets
+from cli.airflow_client import Airflow
+from local.stack import config
+from local.stack.airflow_environment import USER, load_secrets
 from tests.private_world import private_world, run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -43,7 +43,7 @@ def private(browser: Browser) -> Iterator[tuple[Path, dict[str, str]]]:  # no wo
 def airflow(private: tuple[Path, dict[str, str]]) -> Airflow:
     """The REST API beside the browser: what a test waits for, and what a click has really done."""
     state, env = private
-    run(env, "local", "up")
+    run(env, "cli", "up")
     return Airflow(config.load(state))
 
 
@@ -51,7 +51,7 @@ def airflow(private: tuple[Path, dict[str, str]]) -> Airflow:
 def demo(private: tuple[Path, dict[str, str]], airflow: Airflow) -> dict[str, Any]:
     """What `make demo` says of itself, after it ran in this world."""
     state, env = private
-    run(env, "local.demo")
+    run(env, "cli.demo")
     return json.loads((state / "demo.json").read_text())
 
 

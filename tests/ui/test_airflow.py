@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from local import config
-from local.airflow.api import Airflow
+from cli.airflow_client import Airflow
+from local.stack import config
 from tests.ui.conftest import answer, open_form, sign_in, submit, wait_for_question
 
 pytestmark = pytest.mark.usefixtures("demo")

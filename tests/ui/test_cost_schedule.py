@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from local.airflow.api import Airflow
+from cli.airflow_client import Airflow
 from tests.ui.conftest import open_form, show_log, submit
 
 pytestmark = pytest.mark.timeout(600)

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Page, expect
 
-from local.airflow.api import Airflow
+from cli.airflow_client import Airflow
 from tests.ui.conftest import open_form, show_log, submit
 
 

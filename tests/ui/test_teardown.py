@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from local.airflow.api import Airflow
+from cli.airflow_client import Airflow
 from tests.ui.conftest import answer, open_form, show_log, submit, wait_for_question
 
 pytestmark = pytest.mark.timeout(600)

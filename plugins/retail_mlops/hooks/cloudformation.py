@@ -19,8 +19,8 @@ from botocore.exceptions import (
     WaiterError,
 )
 
-from retail_mlops.changes import Change, additions, imports, table
-from retail_mlops.errors import RetailError
+from retail_mlops.common.errors import RetailError
+from retail_mlops.hooks.change_sets import Change, additions, imports, table
 
 NEVER_CREATED: Final = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED")
 """A stack in these states cannot be updated: it is removed and created again."""

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 
 from include.accepted import accepted
 from include.settings import settings
-from retail_mlops.errors import RetailError
-from retail_mlops.hooks.oci import Repository
+from retail_mlops.common.errors import RetailError
+from retail_mlops.hooks.oci_registry import Repository
 
 REFUSED: Final = ("CRITICAL", "HIGH")
 """Severities of which an image may have no finding but those of include/accepted.yaml."""

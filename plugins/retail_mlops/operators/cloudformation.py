@@ -10,12 +10,12 @@ from airflow.sdk.exceptions import AirflowException, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from include.settings import settings
-from retail_mlops.changes import table
-from retail_mlops.errors import RetailError
+from retail_mlops.common.errors import RetailError
+from retail_mlops.common.names import run_digest
+from retail_mlops.common.stacks import principal, stack
+from retail_mlops.hooks.change_sets import table
 from retail_mlops.hooks.cloudformation import DELETED, REVIEWED, ChangeSet, Stack, StackHook, readable
-from retail_mlops.names import run_digest
 from retail_mlops.operators.approval import APPROVE, REJECT
-from retail_mlops.stacks import principal, stack
 from retail_mlops.triggers.cloudformation import StackTrigger
 
 LONGEST_WAIT: Final = 3600

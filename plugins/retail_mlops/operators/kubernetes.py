@@ -11,9 +11,9 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 
 from include.settings import settings
-from retail_mlops.dag_defaults import AIRFLOW
-from retail_mlops.hooks.cluster import ClusterHook
-from retail_mlops.task_log import skip
+from retail_mlops.common.dag_defaults import AIRFLOW
+from retail_mlops.common.task_log import skip
+from retail_mlops.hooks.eks_cluster import ClusterHook
 
 Manifest = dict[str, Any]
 SLACK = 60

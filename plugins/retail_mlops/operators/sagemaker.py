@@ -30,8 +30,8 @@ from airflow.sdk.types import RuntimeTaskInstanceProtocol
 from botocore.exceptions import ClientError
 
 from include.settings import settings
-from retail_mlops.errors import RetailError
-from retail_mlops.names import job_name
+from retail_mlops.common.errors import RetailError
+from retail_mlops.common.names import job_name
 from retail_mlops.triggers.sagemaker import NAME, STOP, StoppingJobTrigger, already_over
 
 LIVING = ("InProgress", "Stopping")

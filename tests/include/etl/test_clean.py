@@ -97,9 +97,9 @@ def test_a_file_of_many_blocks_and_ranges_gives_the_same_rows(
     expected = pl.read_parquet(silver / "part-0.parquet")
     assert expected["BASKET_ID"].n_unique() == baskets or baskets is None
     monkeypatch.setattr(read, "BLOCK_BYTES", 5000)
-    monkeypatch.setattr("include.etl.runs.RANGE_ROWS", range_rows)
-    monkeypatch.setattr("include.etl.runs.BATCH_ROWS", 16)
-    monkeypatch.setattr("include.etl.runs.KEY_ROWS", key_rows)
+    monkeypatch.setattr("include.etl.external_sort.RANGE_ROWS", range_rows)
+    monkeypatch.setattr("include.etl.external_sort.BATCH_ROWS", 16)
+    monkeypatch.setattr("include.etl.external_sort.KEY_ROWS", key_rows)
     assert clean(text) == 0
     part = pq.ParquetFile(silver / "part-0.parquet")
     assert part.num_row_groups > 3

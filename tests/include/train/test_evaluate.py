@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from api import verify
+from api.checks import verify
 from include.baskets import bundle
 from include.baskets.errors import BundleError
 from include.baskets.schema import Basket

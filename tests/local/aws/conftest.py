@@ -14,9 +14,9 @@ from unittest import mock
 import pytest
 
 from include.settings import REGION
-from local import config, processes
 from local.aws import credentials, home
 from local.kube import assets
+from local.stack import config, processes
 
 PYTHON = config.ROOT / ".venv" / "local-aws" / "bin" / "python"
 

@@ -19,8 +19,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from include.settings import REGION
-from local import config
 from local.aws import home
+from local.stack import config
 from tests.local.aws.conftest import PYTHON, Service, eventually
 
 pytestmark = pytest.mark.integration

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from include import lake
-from include.train import data, ladder
+from include.train import baselines as ladder
+from include.train import data
 from tests.local.data.difficulty import target_encoding
 
 pytestmark = pytest.mark.integration  # statistics over weeks: seconds of CPU

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from kubernetes import client, config, utils
 
-from local.config import World
-from local.images import Recipe
 from local.kube.api import Api
 from local.kube.errors import CannotStart
 from local.kube.node import Node, Place
 from local.kube.proxy import ServiceProxy
+from local.stack.code_images import Recipe
+from local.stack.config import World
 
 APP = Path(__file__).with_name("app.py")
 CAPACITY = {"cpu": "4", "memory": "8Gi", "pods": "40", "ephemeral-storage": "20Gi"}

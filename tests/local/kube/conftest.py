@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local import config
 from local.kube.controlplane import ControlPlane
+from local.stack import config
 from tests.local.kube.cluster import Cluster
 
 

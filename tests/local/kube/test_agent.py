@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from local import config, processes
 from local.kube.agent import FIRST_KUBELET, PLANE_MARK
+from local.stack import config, processes
 from tests.local.kube.cluster import CAPACITY, eventually
 
 pytestmark = pytest.mark.integration

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from local import config
 from local.kube import assets
 from local.kube.assets import AssetsError
+from local.stack import config
 
 NAMES = [binary.name for binary in assets.BINARIES]
 GO = """#!{python}

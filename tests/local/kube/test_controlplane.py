@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local import config, processes
 from local.kube.controlplane import COMPONENTS, ControlPlane, ControlPlaneError
+from local.stack import config, processes
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 PARENT = """
 import sys, time
 from pathlib import Path
-from local import config
+from local.stack import config
 from local.kube.controlplane import ControlPlane
 world = config.load(Path(sys.argv[1]))
 ControlPlane(world.state / "kube" / "life", world).start()

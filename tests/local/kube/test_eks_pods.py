@@ -12,10 +12,10 @@ from kubernetes import client
 from kubernetes import config as kubernetes_config
 
 from include.settings import CLUSTER_NAME, REGION
-from local import images
 from local.aws import credentials
+from local.stack import code_images as images
 from tests.local.aws.conftest import Service
-from tests.local.aws.test_eks import ORDER, change
+from tests.local.aws.eks.test_clusters import ORDER, change
 from tests.local.kube.cluster import eventually
 
 pytestmark = pytest.mark.integration

@@ -8,7 +8,7 @@ import time
 import jwt
 import pytest
 
-from local import config
+from local.stack import config
 from tests.local.kube.cluster import ENDPOINT_LAG, ask, eventually
 
 pytestmark = pytest.mark.integration

@@ -1,0 +1,1 @@
+"""Programs that check a release from inside the cluster: smoke, verify, bake."""

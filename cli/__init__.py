@@ -1,0 +1,1 @@
+"""The command line behind `make`, for the local stack and for an AWS account."""

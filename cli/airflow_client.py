@@ -1,0 +1,184 @@
+"""A small client of Airflow's REST API, as the user `admin`: what the demo, `make ingest` and the tests need."""
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+from local.stack import config
+from local.stack.airflow_environment import USER, load_secrets
+
+FINISHED = ("success", "failed")
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class AirflowError(Exception):
+    """What Airflow answered, or that it does not answer."""
+
+
+def _quoted(part: str) -> str:
+    return urllib.parse.quote(part, safe="")
+
+
+def _message(body: bytes) -> str:
+    """Airflow's own words of an error: a text, or a list of what is wrong with which field."""
+    try:
+        detail = json.loads(body)["detail"]
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace")[:500]
+    if isinstance(detail, list):
+        return "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in detail)
+    return detail if isinstance(detail, str) else json.dumps(detail)
+
+
+class Airflow:
+    """The REST API of a world's Airflow. Every method raises AirflowError with Airflow's message."""
+
+    def __init__(self, world: config.World, timeout: float = 60):
+        self.world = world
+        self.timeout = timeout
+        self._token = ""
+
+    # --- transport ---
+    def _send(self, method: str, path: str, body: Any = None) -> Any:
+        headers = {"Content-Type": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.world.airflow_url + path, data, headers, method=method)
+        with _OPENER.open(request, timeout=self.timeout) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        """The JSON answer to a call below /api/v2; None for an empty one."""
+        path = f"/api/v2{path}" + (f"?{urllib.parse.urlencode(query, doseq=True)}" if query else "")
+        try:
+            if not self._token:
+                self.token()
+            try:
+                return self._send(method, path, body)
+            except urllib.error.HTTPError as error:
+                if error.code != 401:
+                    raise
+                self.token()  # the old one has expired
+                return self._send(method, path, body)
+        except urllib.error.HTTPError as error:
+            raise AirflowError(f"{method} {path}: {error.code}, {_message(error.read())}") from error
+        except OSError as error:
+            raise AirflowError(f"Airflow does not answer at {self.world.airflow_url} ({error}): make status") from error
+
+    def _all(self, path: str, name: str, **query: Any) -> list[dict[str, Any]]:
+        """Every page of a collection."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.call("GET", path, limit=100, offset=len(found), **query)
+            found += page[name]
+            if not page[name] or len(found) >= page["total_entries"]:
+                return found
+
+    def token(self) -> str:
+        """A fresh API token of the user `admin`."""
+        self._token = ""
+        login = {"username": USER, "password": load_secrets(self.world).password}
+        try:
+            self._token = self._send("POST", "/auth/token", login)["access_token"]
+        except urllib.error.HTTPError as error:
+            raise AirflowError(f"login as {USER} refused: {error.code}, {_message(error.read())}") from error
+        except OSError as error:
+            raise AirflowError(f"Airflow does not answer at {self.world.airflow_url} ({error}): make status") from error
+        return self._token
+
+    # --- DAGs ---
+    def health(self) -> dict[str, Any]:
+        return self.call("GET", "/monitor/health")
+
+    def dag_ids(self) -> list[str]:
+        return sorted(dag["dag_id"] for dag in self._all("/dags", "dags", exclude_stale="true"))
+
+    def import_errors(self) -> dict[str, str]:
+        """DAG file -> why it could not be imported."""
+        return {error["filename"]: error["stack_trace"] for error in self._all("/importErrors", "import_errors")}
+
+    def unpause(self, dag: str) -> None:
+        self.call("PATCH", f"/dags/{_quoted(dag)}", {"is_paused": False})
+
+    # --- runs ---
+    def trigger(self, dag: str, conf: dict[str, Any] | None = None, partition_key: str | None = None) -> str:
+        """Start a run now; its id."""
+        body = {"logical_date": None, "conf": conf or {}, "partition_key": partition_key}
+        return self.call("POST", f"/dags/{_quoted(dag)}/dagRuns", body)["dag_run_id"]
+
+    def run(self, dag: str, run_id: str) -> dict[str, Any]:
+        return self.call("GET", self._run_path(dag, run_id))
+
+    def runs(self, dag: str) -> list[dict[str, Any]]:
+        """All runs, newest first."""
+        return self._all(f"/dags/{_quoted(dag)}/dagRuns", "dag_runs", order_by="-run_after")
+
+    def wait(
+        self, dag: str, run_id: str, timeout: float, progress: Callable[[dict[str, Any]], None] = lambda run: None
+    ) -> dict[str, Any]:
+        """The run when it has succeeded or failed; `progress` gets it twice a second until then.
+
+        AirflowError after `timeout` seconds.
+        """
+        until = time.monotonic() + timeout
+        while (run := self.run(dag, run_id))["state"] not in FINISHED:
+            if time.monotonic() > until:
+                url = f"{self.world.airflow_url}/dags/{dag}/runs/{run_id}"
+                raise AirflowError(f"{dag} is {run['state']} after {timeout:g} s: {url}")
+            progress(run)
+            time.sleep(0.5)
+        return run
+
+    def backfill(self, dag: str, start: str, end: str, max_active_runs: int = 2) -> int:
+        """Start a backfill of the dates `start` to `end` (ISO, both inclusive); its id."""
+        body = {"dag_id": dag, "from_date": start, "to_date": end, "max_active_runs": max_active_runs}
+        return self.call("POST", "/backfills", body)["id"]
+
+    # --- tasks ---
+    def states(self, dag: str, run_id: str) -> dict[str, str | None]:
+        """The state of each task of a run."""
+        return {one["task_id"]: one["state"] for one in self.task_instances(dag, run_id)}
+
+    def task_instances(self, dag: str, run_id: str) -> list[dict[str, Any]]:
+        return self._all(self._run_path(dag, run_id) + "/taskInstances", "task_instances")
+
+    def log(self, dag: str, run_id: str, task: str, try_number: int | None = None, map_index: int = -1) -> str:
+        """The lines of a task's log: of its last try, or of `try_number`."""
+        path = f"{self._run_path(dag, run_id)}/taskInstances/{_quoted(task)}"
+        if try_number is None:
+            mapped = f"/{map_index}" if map_index >= 0 else ""
+            try_number = self.call("GET", path + mapped)["try_number"]
+        answer = self.call("GET", f"{path}/logs/{try_number}", map_index=map_index, full_content="true")
+        return "\n".join(_log_line(line) for line in answer["content"])
+
+    def questions(self, dag: str, run_id: str) -> list[dict[str, Any]]:
+        """What the run's tasks ask people, answered or not."""
+        return self._all(self._run_path(dag, run_id) + "/hitlDetails", "hitl_details")
+
+    def answer(self, dag: str, run_id: str, task: str, option: str, params: dict[str, Any] | None = None) -> None:
+        """Answer a task's question, as a click in Required Actions does."""
+        path = f"{self._run_path(dag, run_id)}/taskInstances/{_quoted(task)}/-1/hitlDetails"
+        self.call("PATCH", path, {"chosen_options": [option], "params_input": params or {}})
+
+    @staticmethod
+    def _run_path(dag: str, run_id: str) -> str:
+        return f"/dags/{_quoted(dag)}/dagRuns/{_quoted(run_id)}"
+
+
+def _log_line(line: str | dict[str, Any]) -> str:
+    """A line of a log: its time, level, event and reason (of a skip), and the trace of an exception below it."""
+    if isinstance(line, str):
+        return line
+    head = " ".join(str(line[key]) for key in ("timestamp", "level", "event", "reason") if line.get(key))
+    traces = [
+        f"  {frame['filename']}:{frame['lineno']} in {frame['name']}"
+        for error in line.get("error_detail") or []
+        for frame in error.get("frames", [])
+    ]
+    raised = [f"  {error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or []]
+    return "\n".join([head, *traces, *raised])

@@ -1,0 +1,1 @@
+"""CloudWatch: metrics embedded in log events, saved queries."""

@@ -1,0 +1,1 @@
+"""ECR: registry logins, permissions and scan findings."""

@@ -1,0 +1,1 @@
+"""EKS: clusters as real control planes, node groups as process nodes."""

@@ -1,0 +1,163 @@
+"""Control planes of EKS clusters, in the place of the k3s containers that ministack would start through docker-py.
+
+`Planes` answers the docker-py calls of ministack.services.eks, so that its own code does CREATING and ACTIVE, the
+endpoint, the CA and the webhook of TokenReviews. All starts and stops are done by one thread that lives as long as
+this process: a stop never overlaps a start, and death signals (which follow the *thread* that started a child) wait
+for the end of the process.
+"""
+
+import base64
+import hashlib
+import io
+import logging
+import shutil
+import tarfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from local.aws.eks.api_client import ApiServer
+from local.kube.controlplane import ControlPlane
+from local.stack import config
+
+log = logging.getLogger(__name__)
+
+WEBHOOK_MEMBER = "etc/rancher/k3s/eks-auth-webhook.yaml"
+
+
+class Plane:
+    """One control plane: what ministack calls a container."""
+
+    def __init__(self, owner: "Planes", name: str, issuer: str) -> None:
+        self.owner, self.id, self.issuer = owner, name, issuer
+        self.folder = owner.root / name
+        self.up = False
+        self.control = ControlPlane(self.folder, owner.world, issuer=issuer, webhook=self.folder / "webhook")
+        self._api: ApiServer | None = None
+
+    # --- docker-py's names ---
+    def put_archive(self, _path: str, archive: bytes) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            (self.folder / "webhook").write_bytes(tar.extractfile(WEBHOOK_MEMBER).read())  # type: ignore[union-attr]
+
+    def start(self) -> None:
+        self.owner.in_turn(self._start)
+
+    def stop(self, timeout: float | None = None) -> None:
+        self.owner.in_turn(self._stop)
+
+    def remove(self, **_: Any) -> None:
+        self.owner.in_turn(self._remove)
+
+    def exec_run(self, _command: str) -> tuple[int, bytes]:
+        """ministack asks for the CA certificate only."""
+        return 0, (self.folder / "pki" / "ca.crt").read_bytes()
+
+    # --- in the thread of starts and stops ---
+    def _start(self) -> None:
+        if self.owner.planes.get(self.id) is not self:
+            raise RuntimeError(f"cluster {self.id} was deleted before its control plane started")
+        fresh = not (self.folder / "pki").exists()
+        try:
+            self.control.start()
+        except Exception:
+            self.control.stop()
+            if fresh:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        self._api, self.up = ApiServer(self.folder), True
+        link = self.owner.world.state / "kubeconfig"
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.folder / "kubeconfig")
+
+    def _stop(self) -> None:
+        self.up = False
+        for end in self.owner.before_stop:
+            end(self.id)
+        self.control.stop()
+
+    def _remove(self) -> None:
+        self._stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.owner.planes.pop(self.id, None)
+        link = self.owner.world.state / "kubeconfig"
+        if link.is_symlink() and not link.exists():
+            link.unlink()
+
+    def mend(self) -> None:
+        """Start it again, on its data, when one of its processes died. Its nodes and pods go on."""
+        if self.up and not self.control.is_alive():
+            log.warning("a process of the control plane of %s died: starting it again", self.id)
+            self.owner.in_turn(self._mend)
+
+    def _mend(self) -> None:
+        if self.up and not self.control.is_alive():  # else it was stopped meanwhile
+            self.control.stop()
+            self.control.start()
+
+    # --- what others need of it ---
+    @property
+    def api(self) -> ApiServer:
+        """RuntimeError until it has started."""
+        if not self._api:
+            raise RuntimeError(f"the control plane of {self.id} has not started")
+        return self._api
+
+    def key_set(self) -> dict[str, Any]:
+        """The JWKS of its service account tokens; the key id is that of kube-apiserver."""
+        key = serialization.load_pem_public_key((self.folder / "pki" / "sa.pub").read_bytes())
+        der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        kid = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
+        assert isinstance(key, RSAPublicKey)  # noqa: S101 - the control plane makes no other
+        public = jwt.algorithms.RSAAlgorithm.to_jwk(key, as_dict=True)
+        return {"keys": [public | {"kid": kid, "alg": "RS256", "use": "sig"}]}
+
+
+class Planes:
+    """The control planes of this world, and docker-py's client as far as ministack uses it."""
+
+    def __init__(self, world: config.World, issuer_of: Callable[[dict[str, str]], str | None]) -> None:
+        """issuer_of: from a container's labels (account_id, region, cluster_name) to the cluster's OIDC issuer."""
+        self.world, self.issuer_of = world, issuer_of
+        self.root: Path = world.state / "kube"
+        self.planes: dict[str, Plane] = {}
+        self.before_stop: list[Callable[[str], object]] = []
+        self._turn = ThreadPoolExecutor(1, thread_name_prefix="control-plane")
+
+    @property
+    def containers(self) -> "Planes":
+        return self
+
+    def in_turn(self, work: Callable[[], None]) -> None:
+        """Do it in the thread of starts and stops, after what was asked for before, and wait; its error comes here."""
+        self._turn.submit(work).result()
+
+    def create(self, labels: dict[str, str], **_: Any) -> Plane:
+        issuer = self.issuer_of(labels)
+        if issuer is None:
+            raise RuntimeError(f"cluster {labels['cluster_name']} was deleted before its control plane started")
+        plane = Plane(self, labels["cluster_name"], issuer)
+        self.planes[plane.id] = plane
+        return plane
+
+    def get(self, name: str) -> Plane:
+        return self.planes[name]
+
+    def list(self, **_: Any) -> "list[Plane]":
+        return [*self.planes.values()]
+
+    def end(self, name: str) -> None:
+        """Stop and remove it, also while it starts: its start ends first."""
+        if plane := self.planes.get(name):
+            plane.remove()
+        shutil.rmtree(self.root / name, ignore_errors=True)  # of one that was not started since the kill
+
+    def stop_all(self) -> None:
+        for plane in self.list():
+            plane.stop()

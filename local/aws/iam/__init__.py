@@ -1,0 +1,1 @@
+"""IAM and STS: enforcement, and sessions that services open with a role."""

@@ -1,0 +1,109 @@
+"""Sessions that AWS services open with a role, and the endpoint where nodes and jobs fetch their credentials.
+
+EC2 and SageMaker assume the role of a node or a job as service principals. No client can ask for that, so the caller
+here is code of this process; the role must exist and its trust policy must name the service. `holder` gives the
+secret with which a child process fetches and renews such credentials from `PATH`: what the metadata service of EC2
+and the container credentials endpoint are on AWS.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import boto3
+from ministack import app
+from ministack.core import iam_evaluator
+from ministack.services import iam, sts
+
+from local.aws import compatibility as pins  # noqa: F401  asserts the private names used below
+from local.stack import renewing
+from local.stack.renewing import Credentials
+
+PATH: Final = "/_world/credentials"
+LIFE_SECONDS: Final = 3600
+
+_holders: dict[str, tuple[str, str, str]] = {}  # secret: role ARN, service, session name
+
+
+class NotTrusted(Exception):
+    """The role does not exist or its trust policy does not name the service."""
+
+
+def _trusts(statement: dict[str, Any], service: str) -> bool:
+    actions = statement.get("Action", [])
+    return (
+        statement.get("Effect") == "Allow"
+        and "sts:AssumeRole" in ([actions] if isinstance(actions, str) else actions)
+        and iam_evaluator._service_principal_matches(statement.get("Principal"), service)
+    )
+
+
+def assume(role_arn: str, service: str, name: str) -> Credentials:
+    """Credentials of the role for LIFE_SECONDS; service: principal like sagemaker.amazonaws.com, name: of the session.
+
+    NotTrusted if the service may not assume the role.
+    """
+    account, role_name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
+    role = iam._roles.get_scoped(account, None, role_name)
+    trust = role["AssumeRolePolicyDocument"] if role else {"Statement": []}
+    trust = json.loads(trust) if isinstance(trust, str) else trust
+    statements = trust["Statement"] if isinstance(trust["Statement"], list) else [trust["Statement"]]
+    if not any(_trusts(statement, service) for statement in statements):
+        why = "its trust policy does not name the service" if role else "there is no such role"
+        raise NotTrusted(f"{service} cannot assume the role {role_arn}: {why}")
+    key = "ASIA" + secrets.token_hex(8).upper()
+    secret, token = secrets.token_urlsafe(30), secrets.token_urlsafe(60)
+    expiration = time.time() + LIFE_SECONDS
+    sts.register_session(
+        key,
+        {
+            "Arn": f"arn:aws:sts::{account}:assumed-role/{role_name}/{name}",
+            "UserId": f"{role['RoleId']}:{name}",
+            "SecretAccessKey": secret,
+            "SessionToken": token,
+            "Expiration": expiration,
+        },
+    )
+    moment = datetime.fromtimestamp(expiration, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"AccessKeyId": key, "SecretAccessKey": secret, "Token": token, "Expiration": moment}
+
+
+def session(role_arn: str, service: str, name: str, region: str) -> boto3.Session:
+    """A boto3 session of the role that renews its credentials; NotTrusted as `assume`."""
+    return renewing.session(lambda: assume(role_arn, service, name), region, "assume-role")
+
+
+def holder(role_arn: str, service: str, name: str) -> str:
+    """A new secret that fetches the role's credentials from PATH until it is forgotten; the Authorization header."""
+    secret = secrets.token_urlsafe(32)
+    _holders[secret] = role_arn, service, name
+    return secret
+
+
+def forget(secret: str) -> None:
+    _holders.pop(secret, None)
+
+
+Message = dict[str, Any]
+
+
+async def answer(
+    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+) -> None:
+    """The ASGI application of the world: ministack, and the credentials endpoint before it."""
+    if scope["type"] != "http" or scope["path"] != PATH:
+        await app.app(scope, receive, send)
+        return
+    given = dict(scope["headers"]).get(b"authorization", b"").decode(errors="replace")
+    body: Mapping[str, object]
+    try:
+        status, body = 200, assume(*_holders[given])
+    except KeyError:
+        status, body = 403, {"message": "no node or job of this world holds this secret"}
+    except NotTrusted as error:
+        status, body = 403, {"message": str(error)}
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": json.dumps(body).encode()})

@@ -1,0 +1,1 @@
+"""SageMaker: jobs as local processes, and the model registry."""

@@ -1,0 +1,223 @@
+"""Where an embedded world keeps its state and on which ports and loopback addresses it listens.
+
+A world belongs to one state folder (`.local/` of a checkout, or LOCAL_STATE). Its ports and its block of 127.0.0.0/8
+are chosen once, at the first start, and stay: a cluster's tokens and Services carry them. A registry in the user's
+cache folder keeps the worlds of one user apart; `make clean` gives a world's numbers back.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from include.settings import PREFIX
+
+ROOT = Path(__file__).resolve().parents[2]
+MARK = "LOCAL_WORLD_DIR"
+"""Environment variable that every process of a world carries, so that it can be found after a kill -9."""
+
+AWS = "LOCAL_AWS"
+"""Which AWS Airflow works on: `embedded`, or `account`, the one that boto3 finds in the caller's environment."""
+ONLY_DAG = "LOCAL_ONLY_DAG"
+"""The one DAG that an Airflow has which was started for one run; unset: all of `dags/`."""
+VARIABLES = "PIPELINE_VARIABLES"
+"""A pipeline's variables as a JSON object; those named as settings are settings."""
+
+CLUSTER_PORTS = 24  # a control plane's own six, then one a node
+BLOCKS = 15  # worlds on one machine: 127.(16+16*block) and the fifteen second octets after it
+DEFAULT_PORTS = {"airflow": 8080, "aws": 4566, "endpoint": 8088}
+DEFAULT_KUBE_PORT = 21443
+
+
+class ConfigError(Exception):
+    """What is wrong with `.env` or with the machine, and what to do about it."""
+
+
+def cache_dir() -> Path:
+    """Built binaries and unpacked assets, shared by all checkouts of a user."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "retail-mlops"
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """The KEY=value lines of an .env file; {} if there is none. ConfigError names a malformed line."""
+    found = {}
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        key, separator, value = line.partition("=")
+        if not separator or not key.isidentifier():
+            raise ConfigError(f"{path}:{number}: expected KEY=value, found {line!r}")
+        found[key] = value.strip().strip("'\"")
+    return found
+
+
+@dataclass(frozen=True)
+class World:
+    state: Path
+    airflow: int
+    aws: int
+    endpoint: int
+    kube: int
+    block: int
+
+    @property
+    def aws_url(self) -> str:
+        return f"http://127.0.0.1:{self.aws}"
+
+    @property
+    def airflow_url(self) -> str:
+        return f"http://127.0.0.1:{self.airflow}"
+
+    @property
+    def service_octet(self) -> int:
+        """Second octet of Service addresses: the API shows 10.<octet>.x.y, the proxy listens on 127.<octet>.x.y."""
+        return 16 + 16 * self.block
+
+    def pod_octet(self, slot: int) -> int:
+        """Second octet of the pod addresses of the node in `slot` (0 to 14)."""
+        if not 0 <= slot < 15:
+            raise ConfigError(f"a world has room for 15 nodes, not for one in slot {slot}")
+        return self.service_octet + 1 + slot
+
+
+def free(port: int, address: str = "127.0.0.1") -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def any_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def _registry() -> Iterator[dict[str, dict[str, Any]]]:
+    """The worlds of this user by state folder; those whose folder is gone are forgotten."""
+    path = cache_dir() / "worlds.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        worlds = json.loads(path.read_text()) if path.exists() else {}
+        worlds = {state: world for state, world in worlds.items() if Path(state).is_dir()}
+        yield worlds
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(worlds, indent=1))
+        fresh.replace(path)
+
+
+def _number(name: str, text: str, highest: int = 65535) -> int:
+    if not text.isdigit() or not 1024 <= int(text) <= highest:
+        raise ConfigError(f"LOCAL_{name.upper()}_PORT={text} in .env: a port from 1024 to {highest} is expected")
+    return int(text)
+
+
+def _pick(name: str, wanted: str | None, default: int, taken: set[int]) -> int:
+    if wanted:
+        return _number(name, wanted)
+    if default not in taken and free(default):
+        return default
+    while (port := any_free_port()) in taken:
+        pass
+    return port
+
+
+def _kube_ports(wanted: str | None, known: int | None, block: int, taken: set[int]) -> int:
+    """The first of CLUSTER_PORTS ports in a row: as .env says, as before, or the first that are free.
+
+    Each block begins its search elsewhere: worlds that do not know of each other (two users) rarely meet.
+    """
+    if wanted:
+        return _number("kube", wanted, highest=65536 - CLUSTER_PORTS)
+    if known:
+        return known
+    for base in range(DEFAULT_KUBE_PORT + CLUSTER_PORTS * block, 60000, CLUSTER_PORTS):
+        ports = range(base, base + CLUSTER_PORTS)
+        if taken.isdisjoint(ports) and all(free(port) for port in ports):
+            return base
+    raise ConfigError(f"no {CLUSTER_PORTS} free ports in a row for a control plane: name the first in LOCAL_KUBE_PORT")
+
+
+def _block(state: str, taken: set[int]) -> int:
+    first = sum(state.encode()) % BLOCKS
+    for block in (*range(first, BLOCKS), *range(first)):
+        if block not in taken:
+            return block
+    raise ConfigError(f"{BLOCKS} worlds are registered: run `make clean` in one that you no longer need")
+
+
+def _variables() -> dict[str, str]:
+    """The settings among a pipeline's variables, which it gives as one JSON object. ConfigError when it is none."""
+    try:
+        given = json.loads(os.environ.get(VARIABLES) or "{}").items()
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"{VARIABLES} is no JSON object of names and values: {error}") from error
+    return {name: value for name, value in given if name.startswith(PREFIX)}
+
+
+def local_env() -> dict[str, str]:
+    """`.env` of the checkout, under the settings among a pipeline's variables, under the process's own environment.
+    ConfigError names a LOCAL_* key that there is not."""
+    env = read_env(ROOT / ".env")
+    known = {"LOCAL_STATE", AWS, "LOCAL_KUBE_PORT", *(f"LOCAL_{name.upper()}_PORT" for name in DEFAULT_PORTS)}
+    if unknown := sorted(key for key in env if key.startswith("LOCAL_") and key not in known):
+        raise ConfigError(f"{ROOT / '.env'}: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    return env | _variables() | dict(os.environ)
+
+
+def on_account() -> bool:
+    """Whether Airflow works on an AWS account. ConfigError when the choice is unknown, or leaves open which account."""
+    env = local_env()
+    choice = env.get(AWS) or "embedded"
+    if choice not in ("embedded", "account"):
+        raise ConfigError(f"{AWS}={choice}: embedded or account")
+    if choice == "account" and not env.get("RETAIL_ACCOUNT_ID"):
+        raise ConfigError(f"{AWS}=account: RETAIL_ACCOUNT_ID says which account")
+    return choice == "account"
+
+
+def state_dir() -> Path:
+    return Path(local_env().get("LOCAL_STATE") or ROOT / ".local").resolve()
+
+
+def load(state: Path | None = None) -> World:
+    """The world of a state folder, made and registered if it is new. Ports of `.env` (LOCAL_*_PORT) win."""
+    state = (state or state_dir()).resolve()
+    env = local_env()
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _registry() as worlds:
+        known = worlds.get(str(state), {})
+        others = [world for name, world in worlds.items() if name != str(state)]
+        taken = {port for world in others for key, port in world.items() if key not in ("block", "kube")}
+        taken |= {port for world in others for port in range(world["kube"], world["kube"] + CLUSTER_PORTS)}
+        numbers = {}
+        for name, default in DEFAULT_PORTS.items():
+            wanted = env.get(f"LOCAL_{name.upper()}_PORT")
+            numbers[name] = known[name] if name in known and not wanted else _pick(name, wanted, default, taken)
+            taken.add(numbers[name])
+        numbers["block"] = known["block"] if "block" in known else _block(str(state), {w["block"] for w in others})
+        numbers["kube"] = _kube_ports(env.get("LOCAL_KUBE_PORT"), known.get("kube"), numbers["block"], taken)
+        worlds[str(state)] = numbers
+    return World(state=state, **numbers)
+
+
+def forget(world: World) -> None:
+    """Give the world's numbers back (after its state was removed)."""
+    with _registry() as worlds:
+        worlds.pop(str(world.state), None)
+
+
+def describe(world: World) -> dict[str, Any]:
+    return asdict(world) | {"state": str(world.state)}

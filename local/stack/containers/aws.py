@@ -1,0 +1,14 @@
+"""The embedded AWS, which starts control planes and nodes, in this process."""
+
+import os
+
+from local.aws import __main__ as aws
+from local.stack import airflow_environment as environment
+from local.stack import config
+from local.stack.containers import kube
+
+
+def main() -> None:
+    os.environ["KUBE_ASSETS"] = str(kube.find())
+    os.environ |= environment.base(config.load())
+    aws.main()

@@ -1,0 +1,1 @@
+"""What `etl` calls: the timetable of shop weeks and the tasks from a raw file to gold."""

@@ -1,0 +1,1 @@
+"""What `provision` calls: the check before it starts, the bootstrap of a fresh cluster, the smoke Job."""

@@ -1,0 +1,160 @@
+"""The real process: start, refusal, waiting, serving, leaving."""
+
+import http.client
+import json
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from api.http.body import BATCH_BYTES
+from api.http.endpoints import MAX_BASKETS
+from tests.api.conftest import Process
+from tests.api.stub_aws import StubAws
+from tests.api.tiny import basket
+
+pytestmark = pytest.mark.integration
+
+READY_SECONDS = 10  # the target is 3; a loaded test machine gets more
+MEMORY = 200 * 1024 * 1024
+DEPLOYMENT = Path(__file__).parents[2] / "k8s" / "base" / "deployment.yaml"
+
+
+def predict(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+    connection.request("POST", "/predict", json.dumps(basket(1)))
+    reply = connection.getresponse()
+    reply.read()
+    return reply
+
+
+def test_it_serves_and_stays_small(start: Callable[..., Process]) -> None:
+    process = start()
+
+    process.until(lambda: process.get("/ready") == 200, READY_SECONDS)
+    assert predict(process.connect()).status == 200
+    assert psutil.Process(process.popen.pid).memory_info().rss < MEMORY
+
+
+def test_the_largest_batches_at_once_stay_within_the_pods_memory(start: Callable[..., Process]) -> None:
+    process = start()
+    process.until(lambda: process.get("/ready") == 200, READY_SECONDS)
+    serving = psutil.Process(process.popen.pid)
+    before = serving.memory_info().rss
+    largest = {"baskets": [basket(number, lines=150) for number in range(MAX_BASKETS)]}
+    while len(body := json.dumps(largest, separators=(",", ":")).encode()) > BATCH_BYTES:
+        largest["baskets"].pop()
+    assert len(body) > 0.95 * BATCH_BYTES
+
+    def send(_: int) -> int:
+        connection = process.connect()
+        connection.request("POST", "/predict/batch", body)
+        return connection.getresponse().status
+
+    peak = before
+    with ThreadPoolExecutor(8) as clients:
+        answers = [clients.submit(send, number) for number in range(24)]
+        while not all(answer.done() for answer in answers):
+            peak = max(peak, serving.memory_info().rss)
+            time.sleep(0.005)
+    statuses = {answer.result() for answer in answers}
+    assert 200 in statuses
+    assert statuses <= {200, 503}, "those that find no place are told to come again"
+    pod = yaml.safe_load(DEPLOYMENT.read_text())["spec"]["template"]["spec"]["containers"][0]
+    limit = int(pod["resources"]["limits"]["memory"].removesuffix("Mi")) * 1024 * 1024
+    assert peak - before < limit - MEMORY, "beside a real model, which takes MEMORY at most"
+
+
+def test_an_unapproved_package_ends_the_process_with_the_reason(start: Callable[..., Process], aws: StubAws) -> None:
+    aws.approval = "Rejected"
+    process = start()
+
+    assert process.popen.wait(READY_SECONDS) == 3
+    assert "is Rejected, not Approved" in process.events("refused")[0]["reason"]
+
+
+def test_wrong_settings_end_the_process_at_once(start: Callable[..., Process]) -> None:
+    process = start(AWS_REGION="us-east-1")
+
+    assert process.popen.wait(READY_SECONDS) == 2
+    assert "AWS_REGION" in process.events("refused")[0]["reason"]
+
+
+def test_it_is_alive_but_unready_while_s3_is_down_and_then_recovers(
+    start: Callable[..., Process], aws: StubAws
+) -> None:
+    aws.stop()
+    process = start()
+    process.until(lambda: process.get("/health") == 200)
+    process.until(lambda: process.events("waiting"))
+    assert process.get("/ready") == 503
+
+    aws.start()
+    process.until(lambda: process.get("/ready") == 200, 30)
+
+
+def test_a_package_rejected_later_keeps_serving(start: Callable[..., Process], aws: StubAws) -> None:
+    process = start(APPROVAL_CHECK_SECONDS="0.1")
+    process.until_ready()
+
+    aws.approval = "Rejected"
+    process.until(lambda: process.events("not_approved"))
+    assert process.get("/ready") == 200
+    assert predict(process.connect()).status == 200
+
+
+def test_draining_answers_on_kept_and_new_connections_and_closes_them(start: Callable[..., Process]) -> None:
+    process = start(DRAIN_SECONDS="2")
+    process.until_ready()
+    kept, early = process.connect(), []
+    assert predict(kept).headers["Connection"] is None
+
+    process.popen.send_signal(signal.SIGTERM)
+    process.until(lambda: process.get("/ready") == 503)
+    reply = predict(kept)
+    assert (reply.status, reply.headers["Connection"]) == (200, "close")
+    began = time.monotonic()
+    while process.popen.poll() is None and time.monotonic() - began < 1:
+        early.append(predict(process.connect()).status)
+
+    assert set(early) == {200}
+    assert process.popen.wait(10) == 0
+    assert process.events("stopped")
+
+
+def test_a_second_signal_leaves_at_once(start: Callable[..., Process]) -> None:
+    process = start(DRAIN_SECONDS="30")
+    process.until_ready()
+
+    process.popen.send_signal(signal.SIGTERM)
+    process.until(lambda: process.get("/ready") == 503)
+    process.popen.send_signal(signal.SIGTERM)
+
+    assert process.popen.wait(10) == 0
+
+
+def test_a_signal_before_the_model_is_there_ends_it(start: Callable[..., Process], aws: StubAws) -> None:
+    aws.stop()
+    process = start(DRAIN_SECONDS="0")
+    process.until(lambda: process.get("/health") == 200)
+
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.popen.wait(10) == 0
+
+
+def test_its_log_is_json_without_customer_data(start: Callable[..., Process]) -> None:
+    process = start(PREDICTION_LOG_SAMPLE="1", DRAIN_SECONDS="0")
+    process.until_ready()
+    predict(process.connect())
+    process.popen.send_signal(signal.SIGTERM)
+    process.popen.wait(10)
+
+    text = json.dumps(process.lines)
+    assert [line["route"] for line in process.events("request")] == ["/predict"], "probes are not logged"
+    assert process.events("prediction")[0]["features"]["lines"] == len({li["PROD_CODE"] for li in basket(1)["lines"]})
+    assert any("_aws" in line for line in process.lines), "the last window of metrics is written at exit"
+    assert "PRD0" not in text

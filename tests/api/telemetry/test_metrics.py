@@ -1,0 +1,86 @@
+"""The minute's metrics in CloudWatch's embedded metric format."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.telemetry.metrics import QUIET, Metrics, Window
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_window_is_told_once_when_its_minute_is_over() -> None:
+    clock = Clock()
+    window = Window(clock)
+    window.observe("/predict", 200, 0.002)
+    window.observe("/predict", 503, 0.001)
+
+    assert window.take() is None
+    clock.now += 61
+    document = window.take(Release="r-1")
+    assert document is not None
+    assert (document["Requests"], document["Errors"], document["Latency"]) == (2, 1, [2.0])
+    assert document["Release"] == "r-1"
+    assert window.take(force=True) is None
+
+
+def test_it_follows_the_format() -> None:
+    clock = Clock()
+    window = Window(clock)
+    for number in range(1000):
+        window.observe("/predict", 200, number / 1000)
+
+    document = window.take(force=True)
+    assert document is not None
+    directive = document["_aws"]["CloudWatchMetrics"][0]
+    assert directive["Namespace"] == "RetailMLOps"
+    assert all(metric["Name"] in document for metric in directive["Metrics"])
+    assert all(name in document for names in directive["Dimensions"] for name in names)
+    assert len(document["Latency"]) == 100, "the format's limit"
+    assert document["_aws"]["Timestamp"] == 1_000_000
+
+
+def test_probes_are_requests_and_never_errors_or_latency() -> None:
+    window = Window(Clock())
+    for route in QUIET:
+        window.observe(route, 503, 1)
+        window.observe(route, 200, 1)
+    document = window.take(force=True)
+    assert document is not None
+    assert (document["Requests"], document["Errors"]) == (2 * len(QUIET), 0)
+    assert "Latency" not in document
+
+
+def test_a_window_without_answers_has_no_latency() -> None:
+    window = Window(Clock())
+    window.observe("/predict", 500, 1)
+
+    document = window.take(force=True)
+    assert document is not None
+    assert "Latency" not in document
+
+
+def test_requests_are_counted_by_route_and_status_and_their_seconds_by_route() -> None:
+    metrics = Metrics()
+    for status, seconds in ((200, 0.0004), (200, 0.0005), (422, 0.003), (503, 9.0)):
+        metrics.request("/predict", status, seconds)
+    metrics.request("other", 404, 0.02)
+
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(metrics.text().decode())
+        for sample in family.samples
+    }
+    answered = {key[1:]: value for key, value in found.items() if key[0] == "retail_api_requests_total"}
+    assert answered == {("/predict", "200"): 2, ("/predict", "422"): 1, ("/predict", "503"): 1, ("other", "404"): 1}
+    within = {
+        le: found["retail_api_request_seconds_bucket", le, "/predict"]
+        for le in ("0.0005", "0.0025", "0.005", "2.5", "+Inf")
+    }
+    assert list(within.values()) == [2, 2, 3, 3, 4]
+    assert found["retail_api_request_seconds_count", "/predict"] == 4
+    assert found["retail_api_request_seconds_sum", "other"] == 0.02
