@@ -81,15 +81,29 @@ verify-image: .venv/local-aws/lock.sha256 ## an image's signature and SBOM; with
 # --- tests and checks --------------------------------------------------------------------------
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults test-ui test-docker test-compose check lint manifests alb-controller costs bench bench-scale bench-peers workflows secrets licences audit actionlint hadolint
+UNIT := unit-airflow unit-api unit-include unit-rest
+UNIT_ONLY := -p no:xdist -m "not integration and not faults"
+.PHONY: $(UNIT) test test-unit test-ci test-faults test-ui test-docker test-compose check lint manifests alb-controller costs bench bench-scale bench-peers workflows secrets licences audit actionlint hadolint
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest -n 2 $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest -n 2 $(DEV_TESTS) -m "integration and not faults"
 test-unit: install .venv/ci/lock.sha256 ## the fast part: no server processes, no local stack
-	@.venv/airflow/bin/pytest -n 2 $(AIRFLOW_TESTS) -m "not integration and not faults"
-	@.venv/dev/bin/pytest -n 3 $(DEV_TESTS) -m "not integration and not faults"
-test-faults: kube ## the fault tables, against a running local stack of their own
-	@.venv/dev/bin/pytest $(DEV_TESTS) -m faults
+	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target $(UNIT)
+# Four processes side by side, each of which imports only what its own tests need: a worker of xdist imports everything.
+unit-airflow:
+	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) $(UNIT_ONLY)
+unit-api:
+	@.venv/dev/bin/pytest tests/api $(UNIT_ONLY)
+unit-include:
+	@.venv/dev/bin/pytest tests/include tests/benchmarks $(UNIT_ONLY)
+unit-rest:
+	@.venv/dev/bin/pytest $(DEV_TESTS) $(UNIT_ONLY) --ignore=tests/api --ignore=tests/include --ignore=tests/benchmarks
+test-faults: kube ## the fault tables, on stacks of their own: one per worker, two workers; about 3 GB of memory each
+	@.venv/dev/bin/pytest -n 2 $(DEV_TESTS) -m faults
+test-ci: kube test-unit ## test and test-faults on the same stacks; ROTATE=1/3 runs a third of the faults, CHANGED_SINCE=revision more
+	@.venv/airflow/bin/pytest -n 2 $(AIRFLOW_TESTS) -m "integration and not faults"
+	@.venv/dev/bin/pytest -n 2 $(DEV_TESTS) -m "integration or faults" \
+	  $${ROTATE:+--rotate="$$ROTATE"} $${CHANGED_SINCE:+--changed-since="$$CHANGED_SINCE"}
 test-ui: kube .venv/ui/lock.sha256 ## the life of an environment, clicked in a real browser, in a local stack of its own
 	@.venv/ui/bin/pytest tests/ui
 test-docker: install ## build the images api and jobs, and hold them against the embedded runtime; needs Docker

@@ -112,13 +112,20 @@ def watch_job(name):
     assert operator._describe(f"{name}-absent") is None
 
 
+def stop(name: str, kind: str) -> None:
+    """Stop a job as a killed task's trigger does; one that is not there counts as stopped."""
+    trigger = StoppingJobTrigger(job_name=name, job_type=kind, aws_conn_id="aws_default", region_name=settings().region)
+    asyncio.run(trigger.on_kill())
+
+
 @step
 def stop_job(name):
-    """A job that is not there counts as stopped."""
-    trigger = StoppingJobTrigger(
-        job_name=name, job_type="Processing", aws_conn_id="aws_default", region_name=settings().region
-    )
-    asyncio.run(trigger.on_kill())
+    stop(name, "Processing")
+
+
+@step
+def stop_training_job(name):
+    stop(name, "Training")
 
 
 @step

@@ -1,7 +1,7 @@
 """The verification Job's program, against the real server."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from api.checks import verify
 from include.baskets.bundle import Bundle
 from include.baskets.schema import Basket
-from tests.api.conftest import Process
+from tests.api.conftest import Release, serving
 from tests.api.stub_aws import BUCKET, StubAws
 from tests.api.tiny import basket
 
@@ -26,11 +26,11 @@ def held_out(loaded: Bundle, count: int = 30) -> list[dict[str, Any]]:
     return samples
 
 
-@pytest.fixture
-def url(start: Callable[..., Process]) -> str:
-    process = start()
-    process.until_ready()
-    return f"http://127.0.0.1:{process.port}"
+@pytest.fixture(scope="module")
+def url(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that all tests of this file ask."""
+    with serving(release, tmp_path_factory.mktemp("verify") / "api.log") as process:
+        yield f"http://127.0.0.1:{process.port}"
 
 
 def run(capsys: pytest.CaptureFixture[str], **environment: str) -> tuple[int, dict[str, Any]]:

@@ -138,5 +138,5 @@ def test_a_process_without_a_usable_key_file_does_not_start(start: Callable[...,
     write(file, "short")
 
     process = start(API_KEY_FILE=str(file))
-    assert process.popen.wait(10) == 2
+    assert process.popen.wait(60) == 2
     assert "API_KEY_FILE" in process.events("refused")[0]["reason"]
