@@ -220,6 +220,55 @@ def test_change_is_executed_and_waited_for_deferred(world, operator):
     assert deferred.value.trigger.waiter_name == "stack_create_complete"
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """Tasks wait themselves; a look at a stack takes no time."""
+    monkeypatch.setenv("RETAIL_WAIT_IN_TASK_SECONDS", "5")
+    settings.cache_clear()
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0)
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def executed(world, operator, kind):
+    operator.kind = kind
+    world.status(None if kind == "CREATE" else "CREATE_COMPLETE")
+    world.no_drift()
+    world.stub.add_response("execute_change_set", {}, ANY_CHANGE_SET)
+
+
+@pytest.mark.parametrize("kind", ["CREATE", "UPDATE"])
+def test_stack_that_is_done_at_once_needs_no_trigger(world, operator, patient, kind):
+    executed(world, operator, kind)
+    world.status(f"{kind}_IN_PROGRESS")
+    world.status(f"{kind}_COMPLETE")
+    operator.execute(CONTEXT)
+    world.stub.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize(
+    ("kind", "ended"),
+    [("CREATE", "ROLLBACK_COMPLETE"), ("UPDATE", "UPDATE_ROLLBACK_COMPLETE"), ("CREATE", None)],
+)
+def test_stack_that_fails_while_its_task_waits_lists_what_failed(world, operator, patient, kind, ended):
+    executed(world, operator, kind)
+    world.status(f"{kind}_IN_PROGRESS")
+    world.status(ended)
+    world.events(event("Bucket", "CREATE_FAILED", "it exists"), event(STACK.name, f"{kind}_IN_PROGRESS"))
+    with pytest.raises(RetailError, match=r"(?s)is (\w*ROLLBACK_COMPLETE|gone).*Bucket .*it exists"):
+        operator.execute(CONTEXT)
+
+
+def test_stack_that_takes_longer_is_waited_for_deferred(world, operator, patient, monkeypatch):
+    executed(world, operator, "CREATE")
+    world.status("CREATE_IN_PROGRESS")
+    moments = iter([0, 4.9, 5.1])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(moments))
+    with pytest.raises(TaskDeferred):
+        operator.execute(CONTEXT)
+
+
 def test_unchanged_stack_is_left_alone(world, operator):
     operator.kind = None
     world.status("CREATE_COMPLETE")

@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from botocore.stub import Stubber
 
+from include.settings import settings
 from retail_mlops.errors import RetailError
 from retail_mlops.names import job_name
 from retail_mlops.operators import sagemaker as module
@@ -111,6 +112,62 @@ def test_first_try_starts_a_job_and_waits_deferred(world):
 
     assert isinstance(deferred.value.trigger, StoppingJobTrigger)
     assert deferred.value.trigger.job_name == FIRST
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Tasks wait themselves; a look at a job takes no time."""
+    monkeypatch.setenv("RETAIL_WAIT_IN_TASK_SECONDS", "5")
+    settings.cache_clear()
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0)
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_job_that_is_over_at_once_needs_no_trigger(world, patient):
+    world.absent(FIRST)
+    world.created(FIRST)
+    world.found(FIRST, "InProgress")
+    world.found(FIRST, "InProgress")
+    world.found(FIRST, "Completed")
+
+    assert world.execute() == FIRST
+
+
+def test_job_that_fails_while_its_task_waits_is_a_failure(world, patient):
+    world.absent(FIRST)
+    world.created(FIRST)
+    world.found(FIRST, "InProgress")
+    world.found(FIRST, "Failed", FailureReason="AlgorithmError: label outside the set, exit code: 1")
+
+    with pytest.raises(RetailError, match="label outside the set"):
+        world.execute()
+
+
+def test_longer_job_is_waited_for_deferred(world, patient, monkeypatch):
+    world.absent(FIRST)
+    world.created(FIRST)
+    world.found(FIRST, "InProgress")
+    world.found(FIRST, "InProgress")
+    moments = iter([0, 4.9, 5.1])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(moments))
+
+    with pytest.raises(TaskDeferred):
+        world.execute()
+
+
+def test_task_that_is_killed_while_it_waits_stops_its_job(world, patient, monkeypatch):
+    world.absent(FIRST)
+    world.created(FIRST)
+    world.found(FIRST, "InProgress")
+    world.stopped(FIRST)  # by on_kill
+    world.found(FIRST, "Stopping")
+    world.stopped(FIRST)  # by whoever notices that it was killed
+    monkeypatch.setattr(module.time, "sleep", lambda _seconds: world.operator.on_kill())
+
+    with pytest.raises(AirflowException, match="the task was killed"):
+        world.execute()
 
 
 def test_job_of_a_task_that_died_is_found_again(world):
