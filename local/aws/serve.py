@@ -20,6 +20,7 @@ from local.aws import (  # noqa: F401 - patches of ministack
     enforcement,
     home,
     interrupted,
+    log_filter,
     networks,
     nodegroups,
     operations,
