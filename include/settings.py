@@ -84,6 +84,12 @@ class Settings(BaseSettings):
     processing_instance: str = "ml.t3.large"
     job_max_runtime_seconds: int = Field(3600, ge=60, le=86400)
     poll_seconds: int = Field(30, ge=1, le=120, description="how often a waiting task asks AWS; the local stack uses 1")
+    wait_in_task_seconds: int = Field(
+        0,
+        ge=0,
+        le=60,
+        description="how long a task itself waits for a job or a stack before a trigger does; for those over at once",
+    )
 
     # --- release ---
     bake_seconds: int = Field(

@@ -41,7 +41,7 @@ class Cluster(LoggingMixin):
         dynamic = DynamicClient(self.api)
         for manifest in manifests:
             kind, name = manifest["kind"], manifest["metadata"]["name"]
-            if kind == "Deployment" and (live := self.deployment(name)):
+            if kind == "Deployment" and (live := self._lasting_deployment(name)):
                 manifest = manifest | {"spec": manifest["spec"] | {"replicas": live["spec"]["replicas"]}}
             dynamic.resources.get(api_version=manifest["apiVersion"], kind=kind).server_side_apply(
                 body=manifest,
@@ -66,6 +66,26 @@ class Cluster(LoggingMixin):
     def delete_deployment(self, name: str, timeout: float = 120) -> None:
         """Removes a Deployment and waits until its pods have drained and ended; there need not be one."""
         self._delete(self.apps.delete_namespaced_deployment, "Deployment", name, timeout)
+
+    def start_deletion(self, name: str) -> None:
+        """Lets the pods of a Deployment drain and end, without waiting; `apply` waits before it makes the next one.
+
+        There need not be one.
+        """
+        try:
+            self.apps.delete_namespaced_deployment(name, self.namespace, propagation_policy="Foreground")
+        except ApiException as error:
+            if error.status != 404:
+                raise
+
+    def _lasting_deployment(self, name: str) -> dict[str, Any] | None:
+        """The Deployment, if there is one that stays: one that is being deleted is waited for."""
+        live = self.deployment(name)
+        if live and live["metadata"].get("deletionTimestamp"):
+            self.log.info("Waiting until the old Deployment %s is gone", name)
+            self.delete_deployment(name)
+            return None
+        return live
 
     def label_pods(self, deployment: dict[str, Any], labels: dict[str, str | None]) -> list[str]:
         """Gives the labels to the pods that a Deployment has now, not to their successors, or takes those that are None

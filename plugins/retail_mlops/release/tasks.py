@@ -216,9 +216,9 @@ def verification(context: Context, jinja_env: Any = None) -> dict[str, Any]:
 
 
 def remove_canary() -> None:
-    """The stable pods are of the same release now."""
+    """The stable pods are of the same release now. Nobody needs to watch the canary's pod drain."""
     with ClusterHook().login() as cluster:
-        cluster.delete_deployment(releases.CANARY)
+        cluster.start_deletion(releases.CANARY)
 
 
 KEEP, ON, OFF = "keep", "on", "off"
