@@ -54,7 +54,7 @@ preflight: .venv/local-aws/lock.sha256 ## whether an AWS account is ready, befor
 	@$(PY) -m cli.preflight
 run: .venv/local-aws/lock.sha256 ## start a DAG and follow it to its end: make run DAG=deploy CONF='{"rollback_to": "previous"}'
 	@$(RUN) run "$$DAG" --conf "$$CONF"
-run-once: install ## the same in an Airflow that lives for this run alone; LOCAL_AWS=account on an AWS account
+run-once: install ## the same in an Airflow that lives for this run alone; MLOPS_TARGET=aws on an AWS account
 	@$(RUN) run-once "$$DAG" --conf "$$CONF"
 ingest: ## land weekly files and start their etl runs: make ingest FILES="a.csv.gz b.csv.gz"
 	@$(RUN) ingest $(FILES)

@@ -66,7 +66,7 @@ def _start_supervisor(stack: config.LocalStack) -> subprocess.Popen[bytes]:
 
     log = stack.state / "log" / "supervisor.log"
     log.parent.mkdir(exist_ok=True)
-    kube = {} if config.on_account() else {"KUBE_ASSETS": str(assets.ensure())}
+    kube = {} if config.on_aws() else {"KUBE_ASSETS": str(assets.ensure())}
     env = environment.base(stack) | kube
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -130,7 +130,7 @@ def _print_addresses(stack: config.LocalStack) -> None:
     console.print(
         f"Airflow    {stack.airflow_url}  user [bold]{environment.USER}[/], password [bold]{escape(password)}[/]"
     )
-    if config.on_account():
+    if config.on_aws():
         console.print(f"AWS        account {settings().account_id}, as boto3 finds you")
         return
     console.print(f"AWS        {stack.aws_url}  (make -s aws-env)")
@@ -196,7 +196,7 @@ def status(stack: config.LocalStack) -> bool:
     if not alive:
         console.print("down: `make up` starts it")
         return False
-    if not config.on_account():
+    if not config.on_aws():
         console.print(f"cluster    {_nodes(stack)}")
     _print_addresses(stack)
     told = supervisor.read_status(stack.state)
@@ -277,8 +277,8 @@ def run(arguments: argparse.Namespace) -> int:
     os.environ |= environment.retail(stack)
     if arguments.command == "status":
         return 0 if status(stack) else 1
-    if arguments.command in EMBEDDED_ONLY and config.on_account():
-        raise CommandError(f"serves the local stack only, and {config.AWS} says account")
+    if arguments.command in EMBEDDED_ONLY and config.on_aws():
+        raise CommandError(f"works on the local stack only, and the target is {config.TARGET}=aws")
     if arguments.command == "ingest":
         ingest.main(arguments.files)
         return 0

@@ -138,7 +138,7 @@ def test_a_tag_that_is_another_images_is_refused(calls, ecr):
 
 def test_account_of_the_env_file_is_the_one_pushed_to(calls, ecr, monkeypatch, capsys):
     monkeypatch.setenv("RETAIL_ACCOUNT_ID", "123456789012")  # so that it is set back afterwards
-    monkeypatch.setattr(images, "local_env", lambda: {"RETAIL_ACCOUNT_ID": "210987654321", "LOCAL_AWS": "account"})
+    monkeypatch.setattr(images, "local_env", lambda: {"RETAIL_ACCOUNT_ID": "210987654321", "MLOPS_TARGET": "aws"})
     monkeypatch.setattr("sys.argv", ["tools.publish_images", "push", "api", "--tag", "abc"])
     settings.cache_clear()
     try:

@@ -294,7 +294,7 @@ def test_the_settings_that_workflows_give_exist():
 
 def test_a_short_lived_airflow_gets_the_settings_that_are_variables():
     given = {
-        pair: job(*pair)["env"].get(config.VARIABLES) for pair in jobs() if "LOCAL_AWS" in job(*pair).get("env", {})
+        pair: job(*pair)["env"].get(config.VARIABLES) for pair in jobs() if config.TARGET in job(*pair).get("env", {})
     }
     assert given == dict.fromkeys(ON_AWS.keys() - {("image", "publish")}, "${{ toJSON(vars) }}")
 
