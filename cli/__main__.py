@@ -52,7 +52,7 @@ REPORTED = (
 """What a person can do something about: one line, no traceback. ValueError comes from RETAIL_* settings."""
 
 
-EMBEDDED_ONLY = ("image", "verify-image", "kubeconfig", "aws-env")
+EMBEDDED_ONLY = ("image", "image-verify", "kubeconfig", "aws-env")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -254,7 +254,7 @@ def _parser() -> argparse.ArgumentParser:
         "down": "stop everything; the state stays",
         "status": "what runs; exit status 1 unless all of it does",
         "image": "build and push the code images",
-        "verify-image": "whether the registry has the code images of this source, with their bills of materials",
+        "image-verify": "whether the registry has the code images of this source, with their bills of materials",
         "token": "print an API token of Airflow",
         "kubeconfig": "print the path of an admin kubeconfig",
         "aws-env": "print export lines for boto3 and the AWS CLI",
@@ -288,7 +288,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.command == "run-once":
         runs.once(stack, arguments.dag, arguments.conf, start, down)
         return 0
-    commands = {"up": up, "down": down, "image": image, "verify-image": verify_image, "token": token}
+    commands = {"up": up, "down": down, "image": image, "image-verify": verify_image, "token": token}
     (commands | {"kubeconfig": kubeconfig, "aws-env": aws_env, "clean": clean})[arguments.command](stack)
     return 0
 

@@ -166,7 +166,7 @@ def test_an_image_without_sbom_or_without_digest_is_not_signed(calls, ecr):
         images.sign(image)
     images.DIST.mkdir()
     image.sbom.write_text("{}")
-    with pytest.raises(images.ImageError, match="make push-image IMAGE=api"):
+    with pytest.raises(images.ImageError, match="make docker-push IMAGE=api"):
         images.sign(image)
     assert not [line for line in lines(calls) if line.startswith("cosign")]
 

@@ -96,7 +96,7 @@ def test_jenkins_builds_images_of_main_or_fails():
     assert refusal[2].strip().startswith("steps { error '")
     assert image[1] == "expression { params.ACTION == 'image' }"
     assert JENKINSFILE.count("branch '") == 1
-    built = re.findall(r"sh 'make (\w+)-image'", JENKINSFILE)
+    built = re.findall(r"sh 'make docker-(\w+)'", JENKINSFILE)
     assert built == ["base", "build", "push"]
 
 
