@@ -308,8 +308,8 @@ def main() -> int:
     began = time.monotonic()
     data = os.environ.get("DATA") or None
     try:
-        if config.on_account():
-            raise DemoError(f"the demo lives in the local stack, {config.AWS} says account")
+        if config.on_aws():
+            raise DemoError(f"the demo needs the local stack, and the target is {config.TARGET}=aws")
         if data:
             weekly_files(data, config.state_dir())  # a wrong folder is told before anything starts
         start()

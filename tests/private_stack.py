@@ -34,7 +34,11 @@ def run(env: Env, module: str, *args: str | Path, check: bool = True) -> subproc
 def private_stack() -> Iterator[tuple[Path, Env]]:
     """Its folder, with synthetic weekly files in `weeks`, and the variables that name both; gone at the end."""
     state = Path(tempfile.mkdtemp(prefix="rmw-"))  # short: sockets have a length limit
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOCAL_", "RETAIL_", "AWS_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LOCAL_", "MLOPS_", "RETAIL_", "AWS_"))
+    }
     shorter = {"RETAIL_BAKE_SECONDS": str(BAKE_SECONDS)}
     env = kept | shorter | {"LOCAL_STATE": str(state), "DATA": str(state / "weeks")}
     try:

@@ -52,7 +52,7 @@ def load_secrets(stack: config.LocalStack) -> Secrets:
 def retail(stack: config.LocalStack) -> dict[str, str]:
     """RETAIL_* of the local stack; those of `.env` and of the caller win, and are all there are on an account."""
     given = {name: value for name, value in config.local_env().items() if name.startswith("RETAIL_")}
-    if config.on_account():
+    if config.on_aws():
         return given
     embedded = {
         "RETAIL_OVERLAY": "embedded",
@@ -70,7 +70,7 @@ def base(stack: config.LocalStack) -> dict[str, str]:
 
     On an account the caller's AWS_* are who one is, and stay.
     """
-    steering = tuple(prefix for prefix in _OURS if not (prefix == "AWS_" and config.on_account()))
+    steering = tuple(prefix for prefix in _OURS if not (prefix == "AWS_" and config.on_aws()))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
     bypass = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), "127.0.0.1", "localhost"]))
     ours = {config.MARK: str(stack.state), "LOCAL_STATE": str(stack.state), "NO_PROXY": bypass, "no_proxy": bypass}
@@ -151,7 +151,7 @@ def with_aws(stack: config.LocalStack, bootstrap: dict[str, str]) -> dict[str, s
     `bootstrap` is empty on an account, whose endpoints are boto3's own.
     """
     embedded = {"AWS_ENDPOINT_URL": stack.aws_url, "AWS_EC2_METADATA_DISABLED": "true"}
-    endpoint = {} if config.on_account() else embedded
+    endpoint = {} if config.on_aws() else embedded
     return (
         airflow(stack)
         | endpoint

@@ -99,7 +99,7 @@ def test_jenkins_builds_images_of_main_or_fails():
     assert refusal[2].strip().startswith("steps { error '")
     assert image[1] == "expression { params.ACTION == 'image' }"
     assert JENKINSFILE.count("branch '") == 1
-    built = re.findall(r"sh 'make (\w+)-image'", JENKINSFILE)
+    built = re.findall(r"sh 'make docker-(\w+)'", JENKINSFILE)
     assert built == ["base", "build", "push"]
 
 
@@ -385,7 +385,7 @@ def test_the_settings_that_workflows_give_exist():
 
 def test_a_short_lived_airflow_gets_the_settings_that_are_variables():
     given = {
-        pair: job(*pair)["env"].get(config.VARIABLES) for pair in jobs() if "LOCAL_AWS" in job(*pair).get("env", {})
+        pair: job(*pair)["env"].get(config.VARIABLES) for pair in jobs() if config.TARGET in job(*pair).get("env", {})
     }
     assert given == dict.fromkeys(ON_AWS.keys() - {("image", "publish")}, "${{ toJSON(vars) }}")
 
