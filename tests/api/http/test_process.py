@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 READY_SECONDS = 10  # the target is 3; a loaded test machine gets more
 MEMORY = 200 * 1024 * 1024
-DEPLOYMENT = Path(__file__).parents[2] / "k8s" / "base" / "deployment.yaml"
+DEPLOYMENT = Path(__file__).parents[3] / "k8s" / "base" / "deployment.yaml"
 
 
 def predict(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
