@@ -12,7 +12,7 @@ from local.aws.cloudformation import (
     operations_resources,
     registry_resources,
 )
-from local.aws.cloudwatch import embedded_metrics, saved_queries
+from local.aws.cloudwatch import embedded_metrics, log_filter, saved_queries
 from local.aws.ec2 import network_interfaces
 from local.aws.ecr import registry
 from local.aws.eks import (
@@ -40,6 +40,7 @@ PATCHES: Final[tuple[Patch, ...]] = (
     *registry.PATCHES,
     *network_interfaces.PATCHES,
     *embedded_metrics.PATCHES,
+    *log_filter.PATCHES,
     *saved_queries.PATCHES,
     *tagging.PATCHES,
     *cluster_resources.PATCHES,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from api.telemetry.cloudwatch import MetricWindow
 from include import templates
 from include.settings import (
     CONTROLLER_REPOSITORY,
@@ -320,13 +321,17 @@ def test_every_resource_is_a_star_only_with_a_reason_beside_it(path):
 
 
 def test_metrics_of_alarms_are_those_that_the_api_emits():
-    emitted = (INFRA.parent / "api" / "telemetry" / "metrics.py").read_text()
-    service = re.search(r'"Service": "([^"]+)"', emitted)[1]
+    metrics = MetricWindow()
+    metrics.observe("/predict", 200, 0.01)
+    document = metrics.take(force=True)
+    (directive,) = document["_aws"]["CloudWatchMetrics"]
+    emitted = {metric["Name"] for metric in directive["Metrics"]}
     for name in ("ApiErrors", "ApiLatency", "ApiSilent"):
         alarm = resource("observability", name)
-        assert alarm["Namespace"] == METRIC_NAMESPACE
-        assert f'"Name": "{alarm["MetricName"]}"' in emitted
-        assert alarm["Dimensions"] == [{"Name": "Service", "Value": service}]
+        assert alarm["Namespace"] == directive["Namespace"] == METRIC_NAMESPACE
+        assert alarm["MetricName"] in emitted
+        assert alarm["Dimensions"] == [{"Name": "Service", "Value": document["Service"]}]
+        assert directive["Dimensions"] == [["Service"]]
 
 
 def test_every_alarm_says_what_missing_data_means_and_whom_it_tells():

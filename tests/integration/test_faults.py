@@ -75,7 +75,7 @@ def test_replaced_raw_file_is_refused_until_it_is_accepted_on_purpose(live):
         put(live, key, original)
     again = live.airflow.trigger("etl", partition_key=week)
     assert ended(live, "etl", again) == "success"
-    assert live.airflow.states("etl", again)["clean"] == "skipped", "the very same file must write nothing"
+    assert live.airflow.states("etl", again)["build"] == "skipped", "the very same file must write nothing"
 
 
 def test_file_of_another_week_is_refused_by_row_and_rule_and_publishes_nothing(live):
@@ -145,7 +145,7 @@ def test_job_killed_half_way_fails_its_run_and_leaves_gold_as_it_was(live):
     os.kill(until(job, 120, "the job's process"), signal.SIGKILL)
     state = ended(live, "etl", run)
     tries = {task["task_id"]: task["try_number"] for task in live.airflow.task_instances("etl", run)}
-    assert state == "failed" or max(tries["clean"], tries["split"]) > 1
+    assert state == "failed" or tries["build"] > 1
     assert content(live, lake.gold_manifest(week)) == gold
 
 

@@ -14,6 +14,7 @@ from include import lake
 from include.settings import settings
 from local.stack import config
 from local.stack.processes import members
+from tests.private_stack import WEEKS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
@@ -32,7 +33,7 @@ def test_demo_meets_the_kpi_and_reports_it(live):
     assert demo["ladder"]["aggregates"][0] < settings().min_accuracy, (
         "aggregates alone must not pass: the data would be too easy"
     )
-    assert len(demo["weeks"]) == 6
+    assert len(demo["weeks"]) == WEEKS
     assert demo["rows"] > demo["baskets"] > 0
     assert demo["endpoint"].startswith("http://127.0.0.1:")
 
