@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from ministack.services import eks
 
-from local.aws.eks.api_client import ApiError
+from local.aws.eks.api_client import ApiServerError
 from local.aws.eks.control_planes import Plane
 from local.aws.eks.runtime import plane_of
 from local.aws.patches import replace
@@ -52,7 +52,7 @@ def _reconcile(cluster: str, account: str, region: str) -> bool:
         if _applied.get(plane.issuer) != wanted:
             _apply(plane, wanted)
             _applied[plane.issuer] = wanted
-    except ApiError as error:
+    except ApiServerError as error:
         log.info("access policies of %s are not applied yet: %s", cluster, error)
         return False
     return True

@@ -13,7 +13,7 @@ Object = dict[str, Any]
 TIMEOUT = 15.0  # seconds
 
 
-class ApiError(Exception):
+class ApiServerError(Exception):
     """The API server's refusal, or that it could not be reached (status 0)."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -30,7 +30,7 @@ class ApiServer:
         self.tls.load_cert_chain(pki / "node.crt", pki / "node.key")
 
     def call(self, method: str, path: str, body: Object | None = None, patch: str = "", **query: str) -> Object:
-        """The answer's JSON; patch: merge or apply (server-side). ApiError for a refusal."""
+        """The answer's JSON; patch: merge or apply (server-side). ApiServerError for a refusal."""
         kind = {"merge": "application/merge-patch+json", "apply": "application/apply-patch+yaml"}.get(
             patch, "application/json"
         )
@@ -47,9 +47,9 @@ class ApiServer:
             text = error.read().decode(errors="replace")
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 text = json.loads(text)["message"]
-            raise ApiError(error.code, text) from error
+            raise ApiServerError(error.code, text) from error
         except (OSError, ValueError) as error:
-            raise ApiError(0, f"{self.url}: {error}") from error
+            raise ApiServerError(0, f"{self.url}: {error}") from error
 
     def items(self, path: str, **query: str) -> list[Object]:
         return self.call("GET", path, None, "", **query)["items"]

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from local.aws.eks.api_client import ApiError, ApiServer
+from local.aws.eks.api_client import ApiServer, ApiServerError
 
 SECONDS = 20.0  # EKS gives 15 minutes
 ASK_AGAIN = 0.5
@@ -29,7 +29,7 @@ def _evict(api: ApiServer, pod: dict[str, Any]) -> str:
     path = "/api/v1/namespaces/{namespace}/pods/{name}/eviction".format(**about)
     try:
         api.call("POST", path, {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": about})
-    except ApiError as error:
+    except ApiServerError as error:
         if error.status == 429:
             return f"{about['namespace']}/{about['name']}: {error}"
         if error.status != 404:
@@ -41,7 +41,7 @@ def drain(api: ApiServer, node: str, seconds: float = SECONDS) -> None:
     """Blocked when a budget still refuses, or a pod has not ended, after so many seconds."""
     try:
         api.call("PATCH", f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}}, "merge")
-    except ApiError as error:
+    except ApiServerError as error:
         if error.status == 404:
             return
         raise

@@ -8,7 +8,7 @@ from ministack.services import ec2
 
 from include.settings import REGION
 from local.aws import root
-from local.aws.eks.api_client import ApiError
+from local.aws.eks.api_client import ApiServerError
 from local.aws.eks.control_planes import Plane
 from local.aws.eks.drain import Blocked, drain
 from local.aws.eks.nodegroups import Group
@@ -112,7 +112,7 @@ def retire(plane: Plane, name: str) -> None:
 def _delete_node(plane: Plane, name: str) -> None:
     try:
         plane.api.call("DELETE", f"/api/v1/nodes/{name}")
-    except ApiError as error:
+    except ApiServerError as error:
         if error.status != 404:
             raise
 

@@ -15,7 +15,7 @@ from ministack.services import eks
 
 from local.aws.eks import nodegroups
 from local.aws.eks.agents import Agent, NoRoom
-from local.aws.eks.api_client import ApiError
+from local.aws.eks.api_client import ApiServerError
 from local.aws.eks.control_planes import Plane
 from local.aws.eks.load_balancers import Balancers
 from local.aws.eks.node_instances import complete_nodes, is_ready, launch, nodes_of, retire
@@ -29,7 +29,7 @@ CHANGING_ROUND_SECONDS: Final = 0.3
 """Between rounds while a group changes."""
 CHANGE_TIMEOUT: Final = 120.0
 """Seconds that a group may take to have its nodes Ready."""
-EXPECTED_ERRORS: Final = (ApiError, NoRoom, ClientError, BotoCoreError, OSError, RuntimeError)
+EXPECTED_ERRORS: Final = (ApiServerError, NoRoom, ClientError, BotoCoreError, OSError, RuntimeError)
 
 Issue = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Training and processing jobs: create, describe, stop, list; two run at once, the others wait in order."""
+"""Training and processing jobs: create, describe, stop, list. Two run at once, the others wait in order."""
 
 import re
 from collections.abc import Callable
@@ -9,38 +9,39 @@ from typing import Final
 
 from local.aws.iam import role_sessions as roles
 from local.aws.sagemaker.job_run import ENDED, KINDS, OPT_ML, SERVICE, SESSION_NAME, TRAINING, Job, Kind, Platform, Run
-from local.aws.sagemaker.protocol import ApiError, Call, Operation, as_dict, invalid, now, page
+from local.aws.sagemaker.protocol import AwsError, Call, Operation, invalid, now, page
+from local.aws.sagemaker.resource_tags import as_dict
 from local.aws.sagemaker.store import Document, Store
 
 AT_ONCE: Final = 2
 CLOSE_SECONDS: Final = 5.0
-CUT_OFF: Final = "InternalServerError: the embedded AWS ended while the job ran; start the job again"
-NOT_RUN: Final = "The embedded SageMaker does not run this: "
-LIMITS: Final = (
+INTERRUPTED: Final = "InternalServerError: the AWS emulation ended while the job ran; start the job again"
+UNSUPPORTED: Final = "The SageMaker emulation does not run this: "
+ONLY_VALUES: Final = (
     (("ResourceConfig", "InstanceCount"), 1),
     (("ProcessingResources", "ClusterConfig", "InstanceCount"), 1),
     (("AlgorithmSpecification", "TrainingInputMode"), "File"),
     (("EnableManagedSpotTraining",), False),
     (("CheckpointConfig",), None),
 )
-"""Members of a request that have one value here: what is not run must not be taken."""
+"""Members of a request that have one value here: what is not run must not be accepted."""
 
 
-def _refuse_other_than(request: Document) -> None:
-    """ValidationException for features that no job of this service gets."""
-    for path, only in LIMITS:
+def _refuse_unsupported(request: Document) -> None:
+    """Raise ValidationException for features that no job of this service gets."""
+    for path, supported in ONLY_VALUES:
         value: object = request
         for member in path:
             value = value.get(member) if isinstance(value, dict) else None
-        if value is not None and value != only:
-            raise invalid(f"{NOT_RUN}{'.'.join(path)}={value}")
+        if value is not None and value != supported:
+            raise invalid(f"{UNSUPPORTED}{'.'.join(path)}={value}")
 
 
 def _check_training(request: Document) -> None:
     if "TrainingImage" not in request["AlgorithmSpecification"]:
-        raise invalid(f"{NOT_RUN}an algorithm without AlgorithmSpecification.TrainingImage")
+        raise invalid(f"{UNSUPPORTED}an algorithm without AlgorithmSpecification.TrainingImage")
     if "ResourceConfig" not in request or "InstanceType" not in request["ResourceConfig"]:
-        raise invalid(f"{NOT_RUN}a training job without ResourceConfig.InstanceType")
+        raise invalid(f"{UNSUPPORTED}a training job without ResourceConfig.InstanceType")
     for metric in request["AlgorithmSpecification"].get("MetricDefinitions", []):
         _check_metric(metric)
     names = [channel["ChannelName"] for channel in request.get("InputDataConfig", [])]
@@ -49,7 +50,7 @@ def _check_training(request: Document) -> None:
     for channel in request.get("InputDataConfig", []):
         source = channel["DataSource"].get("S3DataSource")
         if not source:
-            raise invalid(f"{NOT_RUN}channel {channel['ChannelName']} without S3DataSource")
+            raise invalid(f"{UNSUPPORTED}channel {channel['ChannelName']} without S3DataSource")
         _check_source(source, channel["ChannelName"], channel.get("InputMode", "File"))
 
 
@@ -64,24 +65,24 @@ def _check_metric(metric: Document) -> None:
 
 def _check_processing(request: Document) -> None:
     if "AppSpecification" not in request:
-        raise invalid(f"{NOT_RUN}a processing job without AppSpecification")
-    for given in request.get("ProcessingInputs", []):
-        if "S3Input" not in given or "LocalPath" not in given["S3Input"]:
-            raise invalid(f"{NOT_RUN}input {given['InputName']} without S3Input and LocalPath")
-        source = given["S3Input"]
-        _check_source(source, given["InputName"], source.get("S3InputMode", "File"))
-        _check_path(source["LocalPath"], given["InputName"])
+        raise invalid(f"{UNSUPPORTED}a processing job without AppSpecification")
+    for job_input in request.get("ProcessingInputs", []):
+        name, source = job_input["InputName"], job_input.get("S3Input", {})
+        if "LocalPath" not in source:
+            raise invalid(f"{UNSUPPORTED}input {name} without S3Input and LocalPath")
+        _check_source(source, name, source.get("S3InputMode", "File"))
+        _check_path(source["LocalPath"], name)
     for output in request.get("ProcessingOutputConfig", {}).get("Outputs", []):
         target = output.get("S3Output")
         if not target or "LocalPath" not in target or target["S3UploadMode"] != "EndOfJob":
-            raise invalid(f"{NOT_RUN}output {output['OutputName']} other than S3Output with LocalPath and EndOfJob")
+            raise invalid(f"{UNSUPPORTED}output {output['OutputName']} other than S3Output with LocalPath and EndOfJob")
         _check_path(target["LocalPath"], output["OutputName"])
 
 
 def _check_source(source: Document, name: str, mode: str) -> None:
     shared = source.get("S3DataDistributionType", "FullyReplicated")
     if source.get("S3DataType") not in ("S3Prefix", "ManifestFile") or mode != "File" or shared != "FullyReplicated":
-        raise invalid(f"{NOT_RUN}input {name} other than S3Prefix or ManifestFile, File, FullyReplicated")
+        raise invalid(f"{UNSUPPORTED}input {name} other than S3Prefix or ManifestFile, File, FullyReplicated")
 
 
 def _check_path(path: str, name: str) -> None:
@@ -94,11 +95,11 @@ CHECKS: Final = {"Training": _check_training, "Processing": _check_processing}
 
 
 class Jobs:
-    """recover: once at the start; close: at the end, after which no state changes any more."""
+    """The operations on jobs. Call `recover` once at the start, and `close` at the end; after it no state changes."""
 
     def __init__(self, store: Store, platform: Platform) -> None:
         self.store, self.platform = store, platform
-        self.living: dict[str, tuple[Job, Future[None]]] = {}  # by ARN
+        self.unfinished: dict[str, tuple[Job, Future[None]]] = {}  # by ARN
         self.closed = False
         # threads of this pool live as long as the process: a job dies with the thread that started it
         self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="job")
@@ -118,33 +119,34 @@ class Jobs:
                 self.store.put(job.arn, job.document())
 
     def recover(self) -> None:
-        """Jobs that a crash or a stop of this service cut off have failed."""
+        """Mark jobs as failed that a crash or a stop of this service interrupted."""
         for document in self.store.below("arn:"):
             if "kind" in document and (job := Job.of(document)).status not in ENDED:
-                job.end("Failed", "Failed", "Training job failed", CUT_OFF)
+                job.end("Failed", "Failed", "Training job failed", INTERRUPTED)
                 self._save(job)
 
     def close(self) -> None:
-        """Ends the jobs that run. Their states stay as they are: the next start says that they were cut off."""
+        """End the jobs that run. Their states stay as they are: the next start marks them as interrupted."""
         with self.store.lock:
             self.closed = True
-            living = list(self.living.values())
-        for job, future in living:
+            unfinished = list(self.unfinished.values())
+        for job, future in unfinished:
             future.cancel()
             job.stop.ask("Stopped")
-        wait([future for _, future in living], CLOSE_SECONDS)
+        wait([future for _, future in unfinished], CLOSE_SECONDS)
         self.pool.shutdown(wait=False)
 
     # --- operations ---
     def create(self, kind: Kind, call: Call) -> Document:
+        """Check the request and queue the job."""
         request, name = call.request, call.request[kind.key("Name")]
         arn = call.arn(kind.resource, name)
-        _refuse_other_than(request)
+        _refuse_unsupported(request)
         CHECKS[kind.name](request)
         self._assert_role(request["RoleArn"])
         with self.store.lock:
             if self.store.get(arn):
-                raise ApiError(
+                raise AwsError(
                     "ResourceInUse",
                     f"{kind.name} job names must be unique within an AWS account and region, and a "
                     f"{kind.name.lower()} job with this name already exists ({arn})",
@@ -153,8 +155,8 @@ class Jobs:
             self._save(job)
             self.store.tag(arn, as_dict(request.get("Tags")))
             future = self.pool.submit(Run(job, self.platform, self._save))
-            self.living[arn] = job, future
-        future.add_done_callback(lambda _: self.living.pop(arn, None))
+            self.unfinished[arn] = job, future
+        future.add_done_callback(lambda _: self.unfinished.pop(arn, None))
         return {kind.key("Arn"): arn}
 
     def _assert_role(self, role: str) -> None:
@@ -187,15 +189,17 @@ class Jobs:
         name = call.request[kind.key("Name")]
         if document := self.store.get(call.arn(kind.resource, name)):
             return Job.of(document)
-        missing = "Requested resource not found." if kind is TRAINING else "Could not find requested job with name: "
-        raise invalid(missing if kind is TRAINING else missing + name)
+        if kind is TRAINING:
+            raise invalid("Requested resource not found.")
+        raise invalid(f"Could not find requested job with name: {name}")
 
     def describe(self, kind: Kind, call: Call) -> Document:
+        """Return the request of a job with its state."""
         job = self._job(kind, call)
         return {name: value for name, value in job.request.items() if name != "Tags"} | job.state
 
     def stop(self, kind: Kind, call: Call) -> Document:
-        """A job that waits is stopped at once; one that runs is Stopping until its process has ended."""
+        """Stop a job: one that waits at once; one that runs is Stopping until its process has ended."""
         with self.store.lock:
             job = self._job(kind, call)
             if job.status in ENDED:
@@ -203,8 +207,8 @@ class Jobs:
                     f"The request was rejected because the {kind.name.lower()} job is in status {job.status}."
                 )
             if self.closed:
-                raise ApiError("ServiceUnavailable", "the embedded AWS is ending")
-            job, future = self.living[job.arn]
+                raise AwsError("ServiceUnavailable", "the AWS emulation is stopping: try again after its next start")
+            job, future = self.unfinished[job.arn]
             job.stop.ask("Stopped")
             if future.cancel():
                 job.end("Stopped", "Stopped", "Training job stopped")
@@ -214,14 +218,16 @@ class Jobs:
         return {}
 
     def list(self, kind: Kind, call: Call) -> Document:
-        request = call.request
-        part, status = request.get("NameContains", ""), request.get("StatusEquals")
-        name, arn, shown = kind.key("Name"), kind.key("Arn"), kind.key("Status")
-        own = ["SecondaryStatus"] if kind is TRAINING else ["FailureReason", "ExitMessage"]
-        members = [arn, shown, "CreationTime", "LastModifiedTime", f"{kind.name}EndTime", *own]
-        found = []
-        for job in map(Job.of, self.store.below(call.arn(kind.resource, ""))):
-            if part in job.name and status in (None, job.status):
-                found.append({name: job.name} | {key: job.state[key] for key in members if key in job.state})
-        sort_keys = {"CreationTime": "CreationTime", "Name": name, "Status": shown}
-        return page(found, call, kind.key("Summaries"), sort_keys)
+        """List jobs by a part of their name and by status."""
+        part = call.request.get("NameContains", "")
+        status = call.request.get("StatusEquals")
+        name, status_key = kind.key("Name"), kind.key("Status")
+        members = [kind.key("Arn"), status_key, "CreationTime", "LastModifiedTime", f"{kind.name}EndTime"]
+        members += ["SecondaryStatus"] if kind is TRAINING else ["FailureReason", "ExitMessage"]
+        summaries = [
+            {name: job.name} | {key: job.state[key] for key in members if key in job.state}
+            for job in map(Job.of, self.store.below(call.arn(kind.resource, "")))
+            if part in job.name and status in (None, job.status)
+        ]
+        sort_keys = {"CreationTime": "CreationTime", "Name": name, "Status": status_key}
+        return page(summaries, call, kind.key("Summaries"), sort_keys)

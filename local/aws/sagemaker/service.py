@@ -20,8 +20,10 @@ from local.aws.patches import Patch, Response, replace, wrap
 from local.aws.sagemaker.job_run import SERVICE, Platform
 from local.aws.sagemaker.jobs import Jobs
 from local.aws.sagemaker.model_registry import Registry
-from local.aws.sagemaker.protocol import ApiError, Call, Operation, Tags, validate
+from local.aws.sagemaker.protocol import AwsError, Call, Operation
+from local.aws.sagemaker.resource_tags import Tags
 from local.aws.sagemaker.store import Document, Store
+from local.aws.sagemaker.validation import validate
 from local.stack import config
 
 CONTENT_TYPE: Final = "application/x-amz-json-1.1"
@@ -55,10 +57,10 @@ class SageMaker:
         )
 
     def handle(self, call: Call) -> Document:
-        """Return the answer of an operation. Raise AWS's own error as ApiError."""
+        """Return the answer of an operation. Raise AWS's own error as AwsError."""
         if call.operation not in self.operations:
             message = f"{call.operation} is not an operation of the SageMaker emulation"
-            raise ApiError("UnknownOperationException", message)
+            raise AwsError("UnknownOperationException", message)
         validate(call.operation, call.request)
         return self.operations[call.operation](call)
 
@@ -92,9 +94,9 @@ def _parse(body: bytes) -> Document:
     try:
         request = json.loads(body or b"{}")
     except ValueError as error:
-        raise ApiError("SerializationException", f"the request is not JSON: {error}") from error
+        raise AwsError("SerializationException", f"the request is not JSON: {error}") from error
     if not isinstance(request, dict):
-        raise ApiError("SerializationException", "the request is not a JSON object")
+        raise AwsError("SerializationException", "the request is not a JSON object")
     return request
 
 
@@ -146,7 +148,7 @@ def _extract_resource_arn(
         return arn_of(name, method, path, headers, body, query, region, account)
     try:
         return resource_arn(_parse(body), region, account)
-    except (ApiError, AttributeError):  # refused as malformed, after its authorisation
+    except (AwsError, AttributeError):  # refused as malformed, after its authorisation
         return "*"
 
 
@@ -173,7 +175,7 @@ async def _handle(
         )
         work = partial(contextvars.copy_context().run, service.handle, call)
         answer = await asyncio.get_running_loop().run_in_executor(pool, work)
-    except ApiError as error:
+    except AwsError as error:
         return responses.error_response_json(error.code, str(error), 400, content_type=CONTENT_TYPE)
     return 200, {"Content-Type": CONTENT_TYPE}, json.dumps(answer).encode()
 

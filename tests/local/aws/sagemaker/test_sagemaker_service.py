@@ -6,13 +6,13 @@ import json
 import pytest
 from ministack.services import iam
 
-from local.aws.sagemaker import job_data, job_run
+from local.aws.sagemaker import job_data, job_run, model_registry, protocol
 from local.aws.sagemaker import jobs as sagemaker_jobs
-from local.aws.sagemaker import protocol as sagemaker_api
 from local.aws.sagemaker.job_run import Platform
-from local.aws.sagemaker.protocol import ApiError, Call
+from local.aws.sagemaker.protocol import AwsError, Call
 from local.aws.sagemaker.service import SageMaker, resource_arn
 from local.aws.sagemaker.store import Store
+from local.aws.sagemaker.validation import validate
 from retail_mlops.common import job_requests as requests
 
 REGION, ACCOUNT = "ap-southeast-1", "123456789012"
@@ -38,9 +38,8 @@ def service(tmp_path, platform):
 def clock(monkeypatch):
     """Each look at the clock is a second later."""
     seconds = itertools.count(1_700_000_000)
-    for module in (sagemaker_api, job_run, sagemaker_jobs):
+    for module in (protocol, job_run, sagemaker_jobs, model_registry):
         monkeypatch.setattr(module, "now", lambda: float(next(seconds)))
-    monkeypatch.setattr("local.aws.sagemaker.model_registry.now", lambda: float(next(seconds)))
 
 
 @pytest.fixture
@@ -67,7 +66,7 @@ def group(call, clock):
 
 def refused(call, operation, **request):
     """(code, text) of the refusal."""
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(AwsError) as caught:
         call(operation, **request)
     return caught.value.code, str(caught.value)
 
@@ -226,7 +225,7 @@ def test_job_that_was_cut_off_is_failed_at_the_next_start(service, platform, kin
     service.store.put(arn, job.document())
     SageMaker(service.store, platform).jobs.recover()
     found = job_run.Job.of(service.store.get(arn))
-    assert (found.status, found.state["FailureReason"]) == ("Failed", sagemaker_jobs.CUT_OFF)
+    assert (found.status, found.state["FailureReason"]) == ("Failed", sagemaker_jobs.INTERRUPTED)
 
 
 def test_ended_job_does_not_change_again(service):
@@ -270,7 +269,7 @@ def test_ended_job_does_not_change_again(service):
     ],
 )
 def test_training_request_that_aws_or_this_service_does_not_take_is_refused(call, change, text):
-    with pytest.raises(ApiError, match=text) as caught:
+    with pytest.raises(AwsError, match=text) as caught:
         call("CreateTrainingJob", **training(**change))
     assert caught.value.code == "ValidationException"
 
@@ -279,7 +278,7 @@ def test_training_request_that_aws_or_this_service_does_not_take_is_refused(call
 def test_processing_path_outside_its_folder_is_refused(call, path):
     target = {"S3Uri": "s3://bucket/x", "LocalPath": path, "S3UploadMode": "EndOfJob"}
     outputs = {"Outputs": [{"OutputName": "out", "S3Output": target}]}
-    with pytest.raises(ApiError, match="must be below /opt/ml/processing"):
+    with pytest.raises(AwsError, match="must be below /opt/ml/processing"):
         call("CreateProcessingJob", **processing(ProcessingOutputConfig=outputs))
 
 
@@ -311,11 +310,11 @@ def test_job_without_its_image_fails_with_the_reason(call, role, service):
 def test_requests_of_the_dags_are_taken():
     source = requests.Source(requests.url("gold/_manifest/200810.json"), manifest=True)
     fit = requests.training(IMAGE, {"gold": source}, {"trees": 7, "depth": "auto"})
-    sagemaker_api.validate("CreateTrainingJob", fit | {"TrainingJobName": "fit"})
+    validate("CreateTrainingJob", fit | {"TrainingJobName": "fit"})
     clean = requests.processing(["include.etl", "clean"], IMAGE, {"raw": source}, {"silver": "s3://bucket/x"}, "etl")
-    sagemaker_api.validate("CreateProcessingJob", clean | {"ProcessingJobName": "clean"})
+    validate("CreateProcessingJob", clean | {"ProcessingJobName": "clean"})
     for check, request in ((sagemaker_jobs._check_training, fit), (sagemaker_jobs._check_processing, clean)):
-        sagemaker_jobs._refuse_other_than(request)
+        sagemaker_jobs._refuse_unsupported(request)
         check(request)
 
 
