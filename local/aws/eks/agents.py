@@ -70,7 +70,7 @@ class Agent:
                 free = set(range(NODES)) - set(self.slots.values())
                 if not free:
                     raise NoRoom(f"a local stack has room for {NODES} nodes, and {name} is one more")
-                self.slots[name], self.secrets[name] = min(free), roles.holder(role, "ec2.amazonaws.com", name)
+                self.slots[name], self.secrets[name] = min(free), roles.register_holder(role, "ec2.amazonaws.com", name)
             wanted[name] = {
                 "slot": self.slots[name],
                 "zone": node["metadata"]["labels"]["topology.kubernetes.io/zone"],

@@ -201,7 +201,7 @@ class Run:
         stream = f"{job.name}/{HOST}-{int(time.time())}"
         self.log = job_logs.JobLog(self.client("logs"), job.kind.log_group, stream, dict(metrics))
         limit = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_RUNTIME_SECONDS)
-        secret = roles.holder(request["RoleArn"], SERVICE, SESSION_NAME)
+        secret = roles.register_holder(request["RoleArn"], SERVICE, SESSION_NAME)
         try:
             code = job_process.run(
                 command, Path(recipe.workdir), self._environment(recipe, secret), self.log, job.stop, limit
