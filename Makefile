@@ -1,4 +1,4 @@
-# `make help` is the map. Only Python >= 3.11 and make are assumed.
+# `make help` is the map. Only make and a Python that pyproject.toml supports are assumed.
 PYTHON ?= python3
 ENVS := airflow jobs api local-aws dev
 PY := .venv/local-aws/bin/python
@@ -12,12 +12,13 @@ help: ## this list
 
 # --- environments, one a runtime, from hashed requirements -------------------------------------
 .venv/bootstrap/lock.sha256: requirements/bootstrap.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
+	@$(PYTHON) tools/python_version.py
 	@$(PYTHON) -m venv .venv/bootstrap || { echo "Python's venv module is needed (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@.venv/bootstrap/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@$(PYTHON) -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' $< > $@
 
 .venv/%/lock.sha256: requirements/%.txt | .venv/bootstrap/lock.sha256
+	@$(PYTHON) tools/python_version.py
 	@echo "installing .venv/$*"
 	@rm -f $@
 	@test -x .venv/$*/bin/python || .venv/bootstrap/bin/uv venv --quiet --python $(PYTHON) .venv/$*
@@ -39,7 +40,7 @@ lock: .venv/bootstrap/lock.sha256 ## resolve requirements/*.in into hashed requi
 lock-check: .venv/bootstrap/lock.sha256 ## whether every lock is what its .in resolves to; needs the package index
 	@$(PYTHON) -m tools.locks --check
 
-# --- the embedded world ------------------------------------------------------------------------
+# --- the local stack ------------------------------------------------------------------------
 .PHONY: demo up down status preflight ingest image token kubeconfig aws-env clean run run-once
 demo: install ## the whole life cycle on this machine; DATA=dir for real weeks, APPROVE=wait to approve yourself
 	@DATA="$(DATA)" APPROVE="$(APPROVE)" $(PY) -m cli.demo
@@ -86,7 +87,7 @@ UNIT_ONLY := -p no:xdist -m "not integration and not faults"
 test: kube test-unit ## every test that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest -n 2 $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest -n 2 $(DEV_TESTS) -m "integration and not faults"
-test-unit: install .venv/ci/lock.sha256 ## the fast part: no server processes, no embedded world
+test-unit: install .venv/ci/lock.sha256 ## the fast part: no server processes, no local stack
 	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target $(UNIT)
 # Four processes side by side, each of which imports only what its own tests need: a worker of xdist imports everything.
 unit-airflow:
@@ -103,7 +104,7 @@ test-ci: kube test-unit ## test and test-faults on the same stacks; ROTATE=1/3 r
 	@.venv/airflow/bin/pytest -n 2 $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest -n 2 $(DEV_TESTS) -m "integration or faults" \
 	  $${ROTATE:+--rotate="$$ROTATE"} $${CHANGED_SINCE:+--changed-since="$$CHANGED_SINCE"}
-test-ui: kube .venv/ui/lock.sha256 ## the life of an environment, clicked in a real browser, in a world of its own
+test-ui: kube .venv/ui/lock.sha256 ## the life of an environment, clicked in a real browser, in a local stack of its own
 	@.venv/ui/bin/pytest tests/ui
 test-docker: install ## build the images api and jobs, and hold them against the embedded runtime; needs Docker
 	@.venv/dev/bin/pytest tests/docker -m docker

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-EVERY_FILE = ("tests/integration/conftest.py", "tests/private_world.py", "tests/waiting.py", "requirements/")
+EVERY_FILE = ("tests/integration/conftest.py", "tests/private_stack.py", "tests/waiting.py", "requirements/")
 """Paths that are the subject of every file with fault tests."""
 SUBJECTS = {
     "tests/cli/test_commands.py": ("cli/", "local/__init__.py", "local/stack/"),

@@ -83,7 +83,7 @@ def test_tasks_that_start_jobs_stop_them_when_killed(bag):
     started = [task for dag in bag.dags.values() for task in dag.tasks if isinstance(task, SageMakerBaseOperator)]
     in_cluster = [task for dag in bag.dags.values() for task in dag.tasks if "Job" in type(task).__name__]
 
-    assert len(started) == 4
+    assert len(started) == 3
     assert len(in_cluster) > len(started)
     assert all(isinstance(task, _RetailJob) and task.deferrable for task in started)
     assert StoppingJobTrigger.on_kill is not BaseTrigger.on_kill

@@ -285,7 +285,7 @@ def test_pod_logs_reach_cloudwatch_as_metrics_too():
         assert re.search(r"log_group_name +\$\{PodLogs\}", lines)
 
 
-def test_the_cluster_is_not_open_to_the_world():
+def test_the_cluster_is_not_open_to_the_stack():
     cidrs = load(INFRA / "cluster.yaml")["Parameters"]["ClusterCidrs"]
     assert not re.fullmatch(cidrs["AllowedPattern"], "0.0.0.0/0")
     assert re.fullmatch(cidrs["AllowedPattern"], "203.0.113.7/32")

@@ -15,7 +15,7 @@ from include.settings import JOBS_REPOSITORY, METRIC_NAMESPACE, settings
 from retail_mlops.common.job_requests import Source, processing, training, url
 from retail_mlops.common.notifications import alerts_topic
 from retail_mlops.hooks.ecr import ImageHook
-from retail_mlops.hooks.eks_cluster import ClusterHook
+from retail_mlops.hooks.eks_login import ClusterHook
 from retail_mlops.hooks.eks_nodegroups import NodeGroupHook
 from retail_mlops.hooks.model_registry import RegistryHook
 from retail_mlops.hooks.s3_lake import LakeHook

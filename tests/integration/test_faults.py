@@ -1,4 +1,4 @@
-"""What must not happen when something goes wrong, each against the running embedded world."""
+"""What must not happen when something goes wrong, each against the running local stack."""
 
 import gzip
 import io
@@ -75,7 +75,7 @@ def test_replaced_raw_file_is_refused_until_it_is_accepted_on_purpose(live):
         put(live, key, original)
     again = live.airflow.trigger("etl", partition_key=week)
     assert ended(live, "etl", again) == "success"
-    assert live.airflow.states("etl", again)["clean"] == "skipped", "the very same file must write nothing"
+    assert live.airflow.states("etl", again)["build"] == "skipped", "the very same file must write nothing"
 
 
 def test_file_of_another_week_is_refused_by_row_and_rule_and_publishes_nothing(live):
@@ -133,7 +133,7 @@ def test_job_killed_half_way_fails_its_run_and_leaves_gold_as_it_was(live):
     run = live.airflow.trigger("etl", partition_key=week, conf={"force": True})
 
     def job():
-        for pid in members(str(live.world.state)):
+        for pid in members(str(live.stack.state)):
             try:
                 command = psutil.Process(pid).cmdline()
             except psutil.Error:
@@ -145,7 +145,7 @@ def test_job_killed_half_way_fails_its_run_and_leaves_gold_as_it_was(live):
     os.kill(until(job, 120, "the job's process"), signal.SIGKILL)
     state = ended(live, "etl", run)
     tries = {task["task_id"]: task["try_number"] for task in live.airflow.task_instances("etl", run)}
-    assert state == "failed" or max(tries["clean"], tries["split"]) > 1
+    assert state == "failed" or tries["build"] > 1
     assert content(live, lake.gold_manifest(week)) == gold
 
 
@@ -202,7 +202,7 @@ def running_pods(live):
     return [name.removeprefix("pod/") for name in listed.split()]
 
 
-# --- the world itself ---
+# --- the local stack itself ---
 def test_killed_child_is_started_again(live):
     before = live.status()["embedded-aws"]["pid"]
     os.kill(before, signal.SIGKILL)
@@ -214,10 +214,10 @@ def test_killed_child_is_started_again(live):
 
 def test_killed_supervisor_leaves_no_orphan_after_up(live):
     supervisor = live.status()["supervisor"]["pid"]
-    before = set(members(str(live.world.state)))
+    before = set(members(str(live.stack.state)))
     os.kill(supervisor, signal.SIGKILL)
     live.local("up")
-    assert not before & set(members(str(live.world.state))), "processes of the killed supervisor are still there"
+    assert not before & set(members(str(live.stack.state))), "processes of the killed supervisor are still there"
     live.wait_for_endpoint(120)
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(live.demo["endpoint"] + "/nothing", timeout=5)

@@ -1,4 +1,4 @@
-"""The whole life cycle as a user sees it, on a world of its own: one demo, then questions about what it left."""
+"""The whole life cycle as a user sees it, on a local stack of its own: one demo, then questions about what it left."""
 
 import contextlib
 import gzip
@@ -16,7 +16,7 @@ from include import lake
 from include.settings import API_NAME, CLUSTER_NAME, NAMESPACE, settings
 from local.stack import config
 from local.stack.processes import members
-from tests.private_world import WEEKS
+from tests.private_stack import WEEKS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
@@ -73,7 +73,7 @@ def test_second_demo_changes_nothing(live):
 
     before = gold()
     live.local_demo()
-    again = json.loads((live.world.state / "demo.json").read_text())
+    again = json.loads((live.stack.state / "demo.json").read_text())
     assert gold() == before
     assert again["model_package_arn"] == live.demo["model_package_arn"]
     assert again["bundle_digest"] == live.demo["bundle_digest"]
@@ -81,7 +81,7 @@ def test_second_demo_changes_nothing(live):
 
 def test_ingest_lands_a_file_once_and_refuses_another_for_its_week(live, tmp_path):
     week = live.demo["weeks"][0]
-    file = live.world.state / "weeks" / f"transactions_{week}.csv.gz"
+    file = live.stack.state / "weeks" / f"transactions_{week}.csv.gz"
     assert "that very file is there already" in live.local("ingest", file).stdout
 
     other = tmp_path / file.name
@@ -110,7 +110,7 @@ def test_pods_run_on_the_cluster_that_the_stack_made(live):
 
 def test_everything_listens_on_loopback_only(live):
     listening = []
-    for pid in members(str(live.world.state)):
+    for pid in members(str(live.stack.state)):
         with contextlib.suppress(psutil.NoSuchProcess):  # a task's, that has ended meanwhile
             process = psutil.Process(pid)
             found = [one for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN]
@@ -122,12 +122,12 @@ def test_everything_listens_on_loopback_only(live):
 @pytest.mark.timeout(300)
 def test_down_leaves_no_process_and_no_port_and_up_brings_the_endpoint_back(live):
     live.local("down")
-    assert members(str(live.world.state)) == []
-    for port in (live.world.airflow, live.world.aws, live.world.endpoint):
+    assert members(str(live.stack.state)) == []
+    for port in (live.stack.airflow, live.stack.aws, live.stack.endpoint):
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is still open"
     live.local("up")
     live.wait_for_endpoint()
     _, model = ask(live.demo["endpoint"] + "/model")
     assert model["bundle_digest"] == live.demo["bundle_digest"]
-    assert config.load(live.world.state) == live.world
+    assert config.load(live.stack.state) == live.stack

@@ -126,7 +126,7 @@ def test_nothing_to_restore_is_said_and_changes_nothing(schedule, before):
 def test_pod_that_a_budget_holds_fails_the_drain_and_keeps_the_nodes(schedule, before):
     image = json.loads(schedule.kubectl("get", "deployment", "retail-api", "-n", "mlops", "-o", "json"))
     image = image["spec"]["template"]["spec"]["containers"][0]["image"]
-    manifest = schedule.world.state / "held.yaml"
+    manifest = schedule.stack.state / "held.yaml"
     manifest.write_text(HELD.replace("IMAGE", image))
     schedule.kubectl("apply", "-f", str(manifest))
     schedule.kubectl("wait", "--for=condition=Ready", "pod/held", "-n", "mlops", "--timeout=60s")

@@ -35,7 +35,7 @@ LONGEST = 300
 LABEL = "app.kubernetes.io/name=retail-api"
 
 
-# --- the world ---
+# --- the local stack ---
 def bodies_of(live):
     """The release's held-out baskets, as clients send them."""
     release = record(live, stable(live)["release"])["release"]["id"]
@@ -136,7 +136,7 @@ def changed_image(live, tmp_path_factory):
         text = (base / file).read_text()
         assert text.count(old) == 1, f"{file} has changed: {old!r} is not what this test expects"
         (base / file).write_text(text.replace(old, new))
-        return images.push(session(live.world), live.world, images.build(API_REPOSITORY, base))
+        return images.push(session(live.stack), live.stack, images.build(API_REPOSITORY, base))
 
     return build
 
@@ -305,7 +305,7 @@ def newest_staged(live, but):
 # --- what breaks while it serves ---
 def processes(live, text):
     found = []
-    for pid in members(str(live.world.state)):
+    for pid in members(str(live.stack.state)):
         try:
             if text in " ".join(psutil.Process(pid).cmdline()):
                 found.append(pid)
@@ -335,7 +335,7 @@ def test_aws_that_does_not_answer_is_not_noticed(live, traffic):
         try:
             time.sleep(10)
             with pytest.raises(TimeoutError):
-                urllib.request.urlopen(live.world.aws_url, timeout=1)
+                urllib.request.urlopen(live.stack.aws_url, timeout=1)
         finally:
             os.kill(aws, signal.SIGCONT)
         time.sleep(3)

@@ -1,6 +1,6 @@
-"""Teardown of the demo's world, as a user does it: refused, rejected, killed half-way, leftovers named, then nothing.
+"""Teardown of the demo's local stack as a user does it: refused, rejected, killed half-way, leftovers named.
 
-The last file of this folder that uses the live world: nothing of it is left afterwards.
+The last file of this folder that uses the live local stack: nothing of it is left afterwards.
 """
 
 import json
@@ -41,9 +41,9 @@ def stacks(live):
 
 
 def control_plane(live):
-    """Names of the world's processes of Kubernetes."""
+    """Names of the local stack's processes of Kubernetes."""
     names = []
-    for pid in members(str(live.world.state)):
+    for pid in members(str(live.stack.state)):
         try:
             names.append(psutil.Process(pid).name())
         except psutil.NoSuchProcess:
@@ -118,7 +118,7 @@ def test_scaled_down_it_goes_too_and_the_data_it_kept_serves_the_next_environmen
     live.local_demo()
 
     assert {layer: objects(live, f"{layer}/") for layer in lake} == lake
-    demo = json.loads((live.world.state / "demo.json").read_text())
+    demo = json.loads((live.stack.state / "demo.json").read_text())
     with urllib.request.urlopen(demo["endpoint"] + "/ready", timeout=5) as answer:
         assert answer.status == 200
 

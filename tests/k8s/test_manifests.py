@@ -53,7 +53,7 @@ def workloads() -> list[Any]:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory) -> dict[str, str]:
-    """The environment of a run of render_manifests.py: kubectl from $KUBE_ASSETS, PATH or the cache; a cache in HOME."""
+    """Environment of render_manifests.py: kubectl from $KUBE_ASSETS, PATH or the cache; a cache in HOME."""
     return {"KUBECTL": render.kubectl(), "PATH": "", "HOME": str(tmp_path_factory.mktemp("home"))}
 
 

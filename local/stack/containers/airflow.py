@@ -23,7 +23,7 @@ PATIENCE = 300
 
 
 def embedded() -> bool:
-    """ConfigError when LOCAL_WORLD is no world."""
+    """ConfigError when LOCAL_WORLD is no local stack."""
     found = os.environ.get("LOCAL_WORLD") or "embedded"
     if found not in ("embedded", "aws"):
         raise config.ConfigError(f"LOCAL_WORLD={found}: expected embedded or aws")
@@ -31,33 +31,33 @@ def embedded() -> bool:
 
 
 @contextlib.contextmanager
-def _alone(world: config.World) -> Iterator[None]:
+def _alone(stack: config.LocalStack) -> Iterator[None]:
     """Four containers start at once, and each writes Airflow's files."""
-    folder = world.state / "airflow"
+    folder = stack.state / "airflow"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _bootstrap(world: config.World) -> dict[str, str]:
+def _bootstrap(stack: config.LocalStack) -> dict[str, str]:
     """The embedded AWS's keys, waited for."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            return client_env(world)
+            return client_env(stack)
         except NotStarted:
             if time.monotonic() > until:
                 raise
             time.sleep(0.5)
 
 
-def _account(world: config.World) -> dict[str, str]:
+def _account(stack: config.LocalStack) -> dict[str, str]:
     """Airflow with connections to an account: they name no key, so boto3 looks where it always looks.
 
-    Without what `make up` sets for the embedded world: the user's own RETAIL_* and the project's defaults hold.
+    Without what `make up` sets for the local stack: the user's own RETAIL_* and the project's defaults hold.
     """
-    found = {name: value for name, value in environment.airflow(world).items() if not name.startswith("RETAIL_")}
+    found = {name: value for name, value in environment.airflow(stack).items() if not name.startswith("RETAIL_")}
     own = {name: value for name, value in os.environ.items() if name.startswith("RETAIL_")}
     admin = {"conn_type": "aws", "extra": {"region_name": REGION}}
     role = {"conn_type": "aws", "extra": {"region_name": REGION, "role_arn": settings().role("airflow")}}
@@ -74,15 +74,15 @@ def _account(world: config.World) -> dict[str, str]:
     )
 
 
-def environment_of(world: config.World, command: str) -> dict[str, str]:
+def environment_of(stack: config.LocalStack, command: str) -> dict[str, str]:
     """A process's variables; `migrate` needs no AWS."""
-    with _alone(world):
+    with _alone(stack):
         if command == "migrate":
-            found = environment.airflow(world)
+            found = environment.airflow(stack)
         elif embedded():
-            found = environment.with_aws(world, _bootstrap(world))
+            found = environment.with_aws(stack, _bootstrap(stack))
         else:
-            found = _account(world)
+            found = _account(stack)
     password = DATABASE_PASSWORD.read_text()
     url = f"postgresql+psycopg2://airflow:{password}@postgres:5432/airflow"
     return found | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url}
@@ -91,10 +91,10 @@ def environment_of(world: config.World, command: str) -> dict[str, str]:
 def main(command: str) -> int:
     """Does not return, but for `migrate`."""
     os.umask(0o077)
-    world = config.load()
+    stack = config.load()
     if embedded():
-        os.environ |= environment.retail(world)
-    env = environment_of(world, command)
+        os.environ |= environment.retail(stack)
+    env = environment_of(stack, command)
     if command == "migrate":
         return subprocess.run([str(environment.BIN / "airflow"), "db", "migrate"], env=env, check=False).returncode
     program, *words = COMMANDS[command]

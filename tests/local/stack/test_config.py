@@ -1,4 +1,4 @@
-"""The numbers of a world: chosen once, kept, never shared with another world of the user."""
+"""The numbers of a local stack: chosen once, kept, never shared with another local stack of the user."""
 
 import json
 import os
@@ -35,23 +35,23 @@ def registry() -> dict[str, dict[str, int]]:
     return json.loads((config.cache_dir() / "worlds.json").read_text())
 
 
-def ports(world: config.World) -> set[int]:
-    return {world.airflow, world.aws, world.endpoint, *range(world.kube, world.kube + config.CLUSTER_PORTS)}
+def ports(stack: config.LocalStack) -> set[int]:
+    return {stack.airflow, stack.aws, stack.endpoint, *range(stack.kube, stack.kube + config.CLUSTER_PORTS)}
 
 
-def test_a_world_keeps_its_numbers(tmp_path: Path) -> None:
+def test_a_stack_keeps_its_numbers(tmp_path: Path) -> None:
     assert config.load(tmp_path / "a") == config.load(tmp_path / "a")
 
 
-def test_worlds_share_neither_ports_nor_addresses(tmp_path: Path) -> None:
+def test_stacks_share_neither_ports_nor_addresses(tmp_path: Path) -> None:
     first, second = config.load(tmp_path / "a"), config.load(tmp_path / "b")
     assert ports(first).isdisjoint(ports(second))
     assert first.block != second.block
 
 
 def test_the_state_folder_is_for_its_owner_only(tmp_path: Path) -> None:
-    world = config.load(tmp_path / "a")
-    assert stat.S_IMODE(world.state.stat().st_mode) == 0o700
+    stack = config.load(tmp_path / "a")
+    assert stat.S_IMODE(stack.state.stat().st_mode) == 0o700
 
 
 def test_the_state_folder_comes_from_the_environment_or_is_in_the_checkout(
@@ -92,35 +92,35 @@ def test_a_port_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
         config.load(tmp_path / "a")
 
 
-def test_a_forgotten_world_gives_its_numbers_back(tmp_path: Path) -> None:
-    world = config.load(tmp_path / "a")
-    config.forget(world)
+def test_a_forgotten_stack_gives_its_numbers_back(tmp_path: Path) -> None:
+    stack = config.load(tmp_path / "a")
+    config.forget(stack)
     assert registry() == {}
 
 
-def test_a_world_whose_folder_is_gone_is_forgotten(tmp_path: Path) -> None:
+def test_a_stack_whose_folder_is_gone_is_forgotten(tmp_path: Path) -> None:
     config.load(tmp_path / "a").state.rmdir()
     second = config.load(tmp_path / "b")
     assert list(registry()) == [str(second.state)]
 
 
-def test_one_world_more_than_there_are_blocks_is_refused(tmp_path: Path) -> None:
+def test_one_stack_more_than_there_are_blocks_is_refused(tmp_path: Path) -> None:
     folder = config.cache_dir()
     folder.mkdir(parents=True)
-    worlds = {}
+    stacks = {}
     for block in range(config.BLOCKS):
-        state = tmp_path / f"world-{block}"
+        state = tmp_path / f"local stack-{block}"
         state.mkdir()
-        worlds[str(state)] = {"airflow": 1, "aws": 2, "endpoint": 3, "kube": 100 * block, "block": block}
-    (folder / "worlds.json").write_text(json.dumps(worlds))
+        stacks[str(state)] = {"airflow": 1, "aws": 2, "endpoint": 3, "kube": 100 * block, "block": block}
+    (folder / "worlds.json").write_text(json.dumps(stacks))
     with pytest.raises(ConfigError, match="make clean"):
         config.load(tmp_path / "one-more")
 
 
-def test_addresses_of_worlds_and_nodes_never_meet() -> None:
-    worlds = [config.World(Path("/"), 1, 2, 3, 4, block) for block in range(config.BLOCKS)]
-    octets = [world.service_octet for world in worlds]
-    octets += [world.pod_octet(slot) for world in worlds for slot in range(15)]
+def test_addresses_of_stacks_and_nodes_never_meet() -> None:
+    stacks = [config.LocalStack(Path("/"), 1, 2, 3, 4, block) for block in range(config.BLOCKS)]
+    octets = [stack.service_octet for stack in stacks]
+    octets += [stack.pod_octet(slot) for stack in stacks for slot in range(15)]
     assert len(octets) == len(set(octets)) == 16 * config.BLOCKS
     assert min(octets) >= 16
     assert max(octets) <= 255
@@ -128,7 +128,7 @@ def test_addresses_of_worlds_and_nodes_never_meet() -> None:
 
 def test_a_sixteenth_node_is_refused() -> None:
     with pytest.raises(ConfigError, match="15 nodes"):
-        config.World(Path("/"), 1, 2, 3, 4, 0).pod_octet(15)
+        config.LocalStack(Path("/"), 1, 2, 3, 4, 0).pod_octet(15)
 
 
 def test_env_files_have_comments_blank_lines_and_quotes(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def shared(service):  # noqa: F811
         "conn_type": "aws",
         "login": keys["AccessKeyId"],
         "password": keys["SecretAccessKey"],
-        "extra": {"region_name": settings().region, "endpoint_url": service.world.aws_url},
+        "extra": {"region_name": settings().region, "endpoint_url": service.stack.aws_url},
     }
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("AIRFLOW_CONN_AWS_ADMIN", json.dumps(connection))

@@ -1,4 +1,4 @@
-"""A world of the tests' own: its own state, ports and addresses, beside whatever else runs on this machine."""
+"""A local stack of the tests' own: its own state, ports and addresses, beside whatever else runs on this machine."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ Env = dict[str, str]
 
 
 def run(env: Env, module: str, *args: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """`python -m module args` of the embedded world; its output becomes the failure when it fails."""
+    """`python -m module args` of the local stack; its output becomes the failure when it fails."""
     done = subprocess.run([PYTHON, "-m", module, *args], cwd=config.ROOT, env=env, capture_output=True, text=True)
     if check and done.returncode:
         raise AssertionError(
@@ -31,7 +31,7 @@ def run(env: Env, module: str, *args: str | Path, check: bool = True) -> subproc
 
 
 @contextmanager
-def private_world() -> Iterator[tuple[Path, Env]]:
+def private_stack() -> Iterator[tuple[Path, Env]]:
     """Its folder, with synthetic weekly files in `weeks`, and the variables that name both; gone at the end."""
     state = Path(tempfile.mkdtemp(prefix="rmw-"))  # short: sockets have a length limit
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOCAL_", "RETAIL_", "AWS_"))}
