@@ -7,6 +7,7 @@ again: 0.2 s of CPU each. Airflow finds this class by its setting [aws] session_
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,15 @@ LOADER: Final = botocore.loaders.Loader(
     extra_search_paths=[str(Path(boto3.__file__).parent / "data")], include_default_search_paths=True
 )
 """botocore's data files, each read once."""
+
+
+def preload(services: Iterable[str]) -> None:
+    """Read the data files of these services, in a process that forks those which need them."""
+    core = botocore.session.get_session()
+    core.register_component("data_loader", LOADER)
+    session = boto3.session.Session("none", "none", region_name="us-east-1", botocore_session=core)
+    for service in services:
+        session.client(service)
 
 
 class SharedSessionFactory(BaseSessionFactory):

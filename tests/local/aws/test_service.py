@@ -61,9 +61,8 @@ def test_secrets_are_for_their_owner_only(service: Service) -> None:
 
 def test_it_listens_on_loopback_only(service: Service) -> None:
     assert service.process is not None
-    for connection in psutil.Process(service.process.pid).net_connections("inet"):
-        if connection.status == psutil.CONN_LISTEN:
-            assert connection.laddr.ip == "127.0.0.1"
+    connections = psutil.Process(service.process.pid).net_connections("inet")
+    assert {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
     with socket.create_connection(("127.0.0.1", service.stack.aws)):
         pass
 

@@ -7,15 +7,16 @@ import sys
 import threading
 from pathlib import Path
 
+import botocore.session
 import pytest
 from airflow.providers.amazon.aws.hooks import base_aws
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from local.stack.airflow_scheduler import LIBRARIES
-from retail_mlops.hooks.sessions import LOADER, SharedSessionFactory
+from retail_mlops.hooks.sessions import LOADER, SharedSessionFactory, preload
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +120,15 @@ def test_hooks_find_the_factory_by_its_setting():
     environment = os.environ | {"AIRFLOW__AWS__SESSION_FACTORY": name, "PYTHONPATH": path}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "retail_mlops.hooks.sessions"
+
+
+def test_preloaded_services_are_read_no_more(monkeypatch):
+    preload(["sts", "s3"])
+    monkeypatch.setattr(LOADER, "file_loader", None)  # whoever reads a file now breaks
+    core = botocore.session.get_session()
+    core.register_component("data_loader", LOADER)
+    assert core.create_client("s3", "ap-southeast-1").meta.service_model.service_name == "s3"
+    assert core.create_client("sts", "ap-southeast-1").meta.service_model.service_name == "sts"
 
 
 # --- what the local stack's scheduler imports before it forks ---
