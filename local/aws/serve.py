@@ -9,9 +9,11 @@ import os
 import threading
 import urllib.request
 from pathlib import Path
+from typing import cast
 
 from hypercorn.asyncio import serve as listen
 from hypercorn.config import Config
+from hypercorn.typing import ASGIFramework
 
 from local.aws import compatibility, home, recovery, root, schedules
 from local.aws.eks import clusters, reconciler, runtime
@@ -32,7 +34,7 @@ def run(stack: config.LocalStack) -> None:
     end = threading.Event()
     saver = Saver(Path(os.environ["STATE_DIR"]))
     threading.Thread(target=_after_start, args=(stack, saver, end), daemon=True, name="nodes").start()
-    asyncio.run(listen(saver, _listener(stack)))  # until SIGTERM; ministack then saves its state
+    asyncio.run(listen(cast(ASGIFramework, saver), _listener(stack)))  # until SIGTERM; ministack then saves its state
     end.set()
     (home.folder(stack) / "ready").unlink(missing_ok=True)
     service.close()

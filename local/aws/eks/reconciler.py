@@ -109,7 +109,7 @@ def _update_agent(plane: Plane, groups: list[Group]) -> None:
     agent = _agents.get(plane.id)
     if not agent:
         agent = _agents[plane.id] = Agent(plane, planes().stack)
-    agent.tell([(node, group["nodeRole"]) for group in groups for node in nodes_of(plane, group)])
+    agent.send([(node, group["nodeRole"]) for group in groups for node in nodes_of(plane, group)])
 
 
 def _settle(group: Group, issues: list[Issue]) -> None:

@@ -88,11 +88,11 @@ def forget(secret: str) -> None:
 
 
 Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 
-async def answer(
-    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-) -> None:
+async def answer(scope: Message, receive: Receive, send: Send) -> None:
     """Answer an ASGI request: the credentials endpoint here, everything else by ministack."""
     if scope["type"] != "http" or scope["path"] != PATH:
         await app.app(scope, receive, send)

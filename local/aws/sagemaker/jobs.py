@@ -1,97 +1,24 @@
 """Training and processing jobs: create, describe, stop, list. Two run at once, the others wait in order."""
 
-import re
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Final
 
 from local.aws.iam import role_sessions as roles
-from local.aws.sagemaker.job_run import ENDED, KINDS, OPT_ML, SERVICE, SESSION_NAME, TRAINING, Job, Kind, Platform, Run
-from local.aws.sagemaker.protocol import AwsError, Call, Operation, invalid, now, page
+from local.aws.sagemaker import job_checks
+from local.aws.sagemaker.job_run import SERVICE, SESSION_NAME, Platform, Run
+from local.aws.sagemaker.job_state import ENDED, KINDS, PROCESSING, TRAINING, Job, Kind
+from local.aws.sagemaker.processing_run import ProcessingRun
+from local.aws.sagemaker.protocol import AwsError, Call, Operation, invalid, page
 from local.aws.sagemaker.resource_tags import as_dict
 from local.aws.sagemaker.store import Document, Store
+from local.aws.sagemaker.training_run import TrainingRun
 
 AT_ONCE: Final = 2
 CLOSE_SECONDS: Final = 5.0
 INTERRUPTED: Final = "InternalServerError: the AWS emulation ended while the job ran; start the job again"
-UNSUPPORTED: Final = "The SageMaker emulation does not run this: "
-ONLY_VALUES: Final = (
-    (("ResourceConfig", "InstanceCount"), 1),
-    (("ProcessingResources", "ClusterConfig", "InstanceCount"), 1),
-    (("AlgorithmSpecification", "TrainingInputMode"), "File"),
-    (("EnableManagedSpotTraining",), False),
-    (("CheckpointConfig",), None),
-)
-"""Members of a request that have one value here: what is not run must not be accepted."""
-
-
-def _refuse_unsupported(request: Document) -> None:
-    """Raise ValidationException for features that no job of this service gets."""
-    for path, supported in ONLY_VALUES:
-        value: object = request
-        for member in path:
-            value = value.get(member) if isinstance(value, dict) else None
-        if value is not None and value != supported:
-            raise invalid(f"{UNSUPPORTED}{'.'.join(path)}={value}")
-
-
-def _check_training(request: Document) -> None:
-    if "TrainingImage" not in request["AlgorithmSpecification"]:
-        raise invalid(f"{UNSUPPORTED}an algorithm without AlgorithmSpecification.TrainingImage")
-    if "ResourceConfig" not in request or "InstanceType" not in request["ResourceConfig"]:
-        raise invalid(f"{UNSUPPORTED}a training job without ResourceConfig.InstanceType")
-    for metric in request["AlgorithmSpecification"].get("MetricDefinitions", []):
-        _check_metric(metric)
-    names = [channel["ChannelName"] for channel in request.get("InputDataConfig", [])]
-    if len(set(names)) < len(names):
-        raise invalid("Duplicate channel names in InputDataConfig")
-    for channel in request.get("InputDataConfig", []):
-        source = channel["DataSource"].get("S3DataSource")
-        if not source:
-            raise invalid(f"{UNSUPPORTED}channel {channel['ChannelName']} without S3DataSource")
-        _check_source(source, channel["ChannelName"], channel.get("InputMode", "File"))
-
-
-def _check_metric(metric: Document) -> None:
-    try:
-        groups = re.compile(metric["Regex"]).groups
-    except re.error as error:
-        raise invalid(f"Regex of metric {metric['Name']} is not a regular expression: {error}") from error
-    if not groups:
-        raise invalid(f"Regex of metric {metric['Name']} has no group that holds the value: {metric['Regex']}")
-
-
-def _check_processing(request: Document) -> None:
-    if "AppSpecification" not in request:
-        raise invalid(f"{UNSUPPORTED}a processing job without AppSpecification")
-    for job_input in request.get("ProcessingInputs", []):
-        name, source = job_input["InputName"], job_input.get("S3Input", {})
-        if "LocalPath" not in source:
-            raise invalid(f"{UNSUPPORTED}input {name} without S3Input and LocalPath")
-        _check_source(source, name, source.get("S3InputMode", "File"))
-        _check_path(source["LocalPath"], name)
-    for output in request.get("ProcessingOutputConfig", {}).get("Outputs", []):
-        target = output.get("S3Output")
-        if not target or "LocalPath" not in target or target["S3UploadMode"] != "EndOfJob":
-            raise invalid(f"{UNSUPPORTED}output {output['OutputName']} other than S3Output with LocalPath and EndOfJob")
-        _check_path(target["LocalPath"], output["OutputName"])
-
-
-def _check_source(source: Document, name: str, mode: str) -> None:
-    shared = source.get("S3DataDistributionType", "FullyReplicated")
-    if source.get("S3DataType") not in ("S3Prefix", "ManifestFile") or mode != "File" or shared != "FullyReplicated":
-        raise invalid(f"{UNSUPPORTED}input {name} other than S3Prefix or ManifestFile, File, FullyReplicated")
-
-
-def _check_path(path: str, name: str) -> None:
-    parts = PurePosixPath(path)
-    if not parts.is_relative_to(OPT_ML / "processing") or ".." in parts.parts:
-        raise invalid(f"LocalPath {path} of {name} must be below {OPT_ML / 'processing'}")
-
-
-CHECKS: Final = {"Training": _check_training, "Processing": _check_processing}
+RUNS: Final[dict[str, type[Run]]] = {TRAINING.name: TrainingRun, PROCESSING.name: ProcessingRun}
 
 
 class Jobs:
@@ -122,7 +49,7 @@ class Jobs:
         """Mark jobs as failed that a crash or a stop of this service interrupted."""
         for document in self.store.below("arn:"):
             if "kind" in document and (job := Job.of(document)).status not in ENDED:
-                job.end("Failed", "Failed", "Training job failed", INTERRUPTED)
+                job.fail(INTERRUPTED)
                 self._save(job)
 
     def close(self) -> None:
@@ -132,7 +59,7 @@ class Jobs:
             unfinished = list(self.unfinished.values())
         for job, future in unfinished:
             future.cancel()
-            job.stop.ask("Stopped")
+            job.stop.request("Stopped")
         wait([future for _, future in unfinished], CLOSE_SECONDS)
         self.pool.shutdown(wait=False)
 
@@ -141,8 +68,7 @@ class Jobs:
         """Check the request and queue the job."""
         request, name = call.request, call.request[kind.key("Name")]
         arn = call.arn(kind.resource, name)
-        _refuse_unsupported(request)
-        CHECKS[kind.name](request)
+        job_checks.check(kind, request)
         self._assert_role(request["RoleArn"])
         with self.store.lock:
             if self.store.get(arn):
@@ -151,10 +77,10 @@ class Jobs:
                     f"{kind.name} job names must be unique within an AWS account and region, and a "
                     f"{kind.name.lower()} job with this name already exists ({arn})",
                 )
-            job = Job(kind, arn, request, self._first_state(kind, request, arn))
+            job = Job.create(kind, arn, request)
             self._save(job)
             self.store.tag(arn, as_dict(request.get("Tags")))
-            future = self.pool.submit(Run(job, self.platform, self._save))
+            future = self.pool.submit(RUNS[kind.name](job, self.platform, self._save))
             self.unfinished[arn] = job, future
         future.add_done_callback(lambda _: self.unfinished.pop(arn, None))
         return {kind.key("Arn"): arn}
@@ -165,25 +91,6 @@ class Jobs:
         except roles.NotTrusted as error:
             text = f"Could not assume role {role}. Please ensure that the role exists and allows principal "
             raise invalid(f"{text}'{SERVICE}' to assume the role.") from error
-
-    def _first_state(self, kind: Kind, request: Document, arn: str) -> Document:
-        moment = now()
-        state: Document = {
-            kind.key("Arn"): arn,
-            kind.key("Status"): "InProgress",
-            "CreationTime": moment,
-            "LastModifiedTime": moment,
-        }
-        if kind is TRAINING:
-            target = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
-            name = request[kind.key("Name")]
-            starting = {"Status": "Starting", "StartTime": moment, "StatusMessage": "Starting the training job"}
-            state |= {
-                "ModelArtifacts": {"S3ModelArtifacts": f"{target}/{name}/output/model.tar.gz"},
-                "SecondaryStatus": "Starting",
-                "SecondaryStatusTransitions": [starting],
-            }
-        return state
 
     def _job(self, kind: Kind, call: Call) -> Job:
         name = call.request[kind.key("Name")]
@@ -209,7 +116,7 @@ class Jobs:
             if self.closed:
                 raise AwsError("ServiceUnavailable", "the AWS emulation is stopping: try again after its next start")
             job, future = self.unfinished[job.arn]
-            job.stop.ask("Stopped")
+            job.stop.request("Stopped")
             if future.cancel():
                 job.end("Stopped", "Stopped", "Training job stopped")
             else:

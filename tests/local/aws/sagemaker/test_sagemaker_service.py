@@ -6,7 +6,7 @@ import json
 import pytest
 from ministack.services import iam
 
-from local.aws.sagemaker import job_data, job_run, model_registry, protocol
+from local.aws.sagemaker import job_checks, job_data, job_state, model_registry, protocol, training_run
 from local.aws.sagemaker import jobs as sagemaker_jobs
 from local.aws.sagemaker.job_run import Platform
 from local.aws.sagemaker.protocol import AwsError, Call
@@ -38,7 +38,7 @@ def service(tmp_path, platform):
 def clock(monkeypatch):
     """Each look at the clock is a second later."""
     seconds = itertools.count(1_700_000_000)
-    for module in (protocol, job_run, sagemaker_jobs, model_registry):
+    for module in (protocol, job_state, training_run, model_registry):
         monkeypatch.setattr(module, "now", lambda: float(next(seconds)))
 
 
@@ -216,21 +216,20 @@ def test_registry_is_there_after_a_restart(call, group, service, tmp_path):
     again.close()
 
 
-@pytest.mark.parametrize("kind", list(job_run.KINDS.values()), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", list(job_state.KINDS.values()), ids=lambda kind: kind.name)
 def test_job_that_was_cut_off_is_failed_at_the_next_start(service, platform, kind):
-    jobs = service.jobs
-    request = training() if kind is job_run.TRAINING else processing()
+    request = training() if kind is job_state.TRAINING else processing()
     arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind.resource}/x"
-    job = job_run.Job(kind, arn, request, jobs._first_state(kind, request, arn))
+    job = job_state.Job.create(kind, arn, request)
     service.store.put(arn, job.document())
     SageMaker(service.store, platform).jobs.recover()
-    found = job_run.Job.of(service.store.get(arn))
+    found = job_state.Job.of(service.store.get(arn))
     assert (found.status, found.state["FailureReason"]) == ("Failed", sagemaker_jobs.INTERRUPTED)
 
 
 def test_ended_job_does_not_change_again(service):
     request, arn = training(), f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/x"
-    job = job_run.Job(job_run.TRAINING, arn, request, service.jobs._first_state(job_run.TRAINING, request, arn))
+    job = job_state.Job.create(job_state.TRAINING, arn, request)
     job.end("Completed", "Completed", "")
     job.step("Stopping", "", "Stopping")
     job.end("Failed", "Failed", "", "late")
@@ -313,9 +312,8 @@ def test_requests_of_the_dags_are_taken():
     validate("CreateTrainingJob", fit | {"TrainingJobName": "fit"})
     clean = requests.processing(["include.etl", "clean"], IMAGE, {"raw": source}, {"silver": "s3://bucket/x"}, "etl")
     validate("CreateProcessingJob", clean | {"ProcessingJobName": "clean"})
-    for check, request in ((sagemaker_jobs._check_training, fit), (sagemaker_jobs._check_processing, clean)):
-        sagemaker_jobs._refuse_unsupported(request)
-        check(request)
+    job_checks.check(job_state.TRAINING, fit)
+    job_checks.check(job_state.PROCESSING, clean)
 
 
 # --- parts --------------------------------------------------------------------------------------
