@@ -9,7 +9,7 @@ from tests.local.aws.sagemaker.conftest import ACCOUNT, REGION, processing, refu
 
 
 @pytest.mark.parametrize("kind", list(job_state.KINDS.values()), ids=lambda kind: kind.name)
-def test_job_that_was_cut_off_is_failed_at_the_next_start(sagemaker, platform, kind):
+def test_job_that_was_interrupted_is_failed_at_the_next_start(sagemaker, platform, kind):
     request = training() if kind is job_state.TRAINING else processing()
     arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind.resource}/x"
     job = job_state.Job.create(kind, arn, request)

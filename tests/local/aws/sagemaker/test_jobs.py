@@ -1,4 +1,4 @@
-"""Jobs on a running embedded AWS: real processes, the job role's rights, logs, metrics, stop, time limit, crash."""
+"""Jobs on a running AWS emulation: real processes, the job role's rights, logs, metrics, stop, time limit, crash."""
 
 import io
 import json
@@ -430,7 +430,7 @@ def test_approval_says_who_and_when(aws):
     assert package["LastModifiedTime"] >= package["CreationTime"]
 
 
-def test_job_that_a_crash_cut_off_is_failed_at_the_next_start(aws, image, role, bucket):
+def test_job_that_a_crash_interrupted_is_failed_at_the_next_start(aws, image, role, bucket):
     sagemaker = aws.client("sagemaker")
     sagemaker.create_training_job(**training("cut-off", image, role, "import time; time.sleep(120)"))
     describe = lambda: aws.client("sagemaker").describe_training_job(TrainingJobName="cut-off")  # noqa: E731
