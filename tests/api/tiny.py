@@ -1,4 +1,4 @@
-"""A tiny but real bundle, the archive that SageMaker would make of it, and baskets to score with it."""
+"""Build a tiny but real bundle, its archive as SageMaker packs it, and baskets to score with it."""
 
 import random
 import tarfile
@@ -18,7 +18,7 @@ PRODUCTS = [f"PRD{number:07d}" for number in range(40)]
 
 
 def basket(seed: int, lines: int | None = None, known: bool = True) -> dict[str, Any]:
-    """A valid basket as a client sends it; with known=False, of products that the bundle has never seen."""
+    """Return a valid basket as a client sends it; known=False: with products that the bundle does not know."""
     draw = random.Random(seed)
     codes = PRODUCTS if known else [f"NEW{number}" for number in range(600)]
     chosen = draw.choices(codes, k=lines or draw.randint(1, 12))
@@ -35,7 +35,7 @@ def basket(seed: int, lines: int | None = None, known: bool = True) -> dict[str,
 
 
 def write_bundle(directory: Path) -> str:
-    """Write the bundle's members into `directory`; its digest."""
+    """Write the bundle's members into `directory` and return its digest."""
     draw = np.random.default_rng(0)
     beliefs = draw.dirichlet([1, 1, 1], len(PRODUCTS))
     table = ProductTable(PRODUCTS, beliefs, np.full(len(PRODUCTS), 5), beliefs.mean(axis=0), (-0.2, 0.2))
@@ -57,7 +57,7 @@ def write_bundle(directory: Path) -> str:
 
 
 def archive(directory: Path, path: Path) -> Path:
-    """model.tar.gz as SageMaker makes it."""
+    """Pack `directory` into `path` as SageMaker packs model.tar.gz."""
     with tarfile.open(path, "w:gz") as tar:
         for member in sorted(directory.iterdir()):
             tar.add(member, member.name)
