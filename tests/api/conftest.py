@@ -166,7 +166,7 @@ class Process(Listening):
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line.get("event") == name]
 
-    def until(self, what: Callable[[], Any], seconds: float = 15) -> Any:
+    def until(self, what: Callable[[], Any], seconds: float = 60) -> Any:
         deadline = time.monotonic() + seconds
         while not (result := what()):
             assert time.monotonic() < deadline, f"not within {seconds} s; log: {self._log.read_text()}"
