@@ -171,7 +171,7 @@ class Process(Listening):
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line.get("event") == name]
 
-    def until(self, condition: Callable[[], T], seconds: float = 30) -> T:
+    def until(self, condition: Callable[[], T], seconds: float = 60) -> T:
         """Return the first true result of the condition; fail with the log after `seconds`."""
         try:
             return until(condition, seconds, longest=0.05)
