@@ -21,6 +21,7 @@ from local.aws import (  # noqa: F401 - patches of ministack
     home,
     interrupted,
     log_filter,
+    models,
     networks,
     nodegroups,
     operations,
