@@ -25,7 +25,7 @@ from rich.table import Table
 
 from cli.airflow_client import Airflow, AirflowError
 from cli.ingest import IngestError, WeeklyFile, land, weekly_file
-from cli.run_dag import now_running, where, why_failed
+from cli.run_dag import living, where, why_failed
 from include import lake
 from include.settings import API_REPOSITORY, JOBS_REPOSITORY, settings
 from local.aws.credentials import session
@@ -134,7 +134,7 @@ def finish(demo: Demo, said: Said, dag: str, run: str) -> None:
     while (state := demo.airflow.run(dag, run)["state"]) not in ("success", "failed"):
         if time.monotonic() > until:
             raise DemoError(f"{dag} is {state} after {PATIENCE} s: {where(demo.airflow, dag, run)}")
-        said.show(now_running(demo.airflow, dag, run))
+        said.show(living(demo.airflow.states(dag, run)))
         time.sleep(0.5)
     if state == "failed":
         raise DemoError(why_failed(demo.airflow, dag, run))
@@ -169,7 +169,7 @@ def learn(demo: Demo, said: Said, wait_for_person: bool) -> str:
     run = demo.airflow.trigger("train")
     until, asked = time.monotonic() + PATIENCE, False
     while demo.airflow.run("train", run)["state"] not in ("success", "failed"):
-        states = {task["task_id"]: task["state"] for task in demo.airflow.task_instances("train", run)}
+        states = demo.airflow.states("train", run)
         if states.get("approve") == "awaiting_input" and not asked:
             asked = True
             if wait_for_person:
@@ -180,7 +180,7 @@ def learn(demo: Demo, said: Said, wait_for_person: bool) -> str:
         people_may_take_their_time = asked and wait_for_person
         if time.monotonic() > until and not people_may_take_their_time:
             raise DemoError(f"train is not done after {PATIENCE} s: {where(demo.airflow, 'train', run)}")
-        said.show(now_running(demo.airflow, "train", run))
+        said.show(living(states))
         time.sleep(0.5)
     finish(demo, said, "train", run)
     return run

@@ -43,7 +43,12 @@ def where(airflow: Airflow, dag: str, run: str) -> str:
 
 
 def now_running(airflow: Airflow, dag: str, run: str) -> str:
-    return ", ".join(task["task_id"] for task in airflow.task_instances(dag, run) if task["state"] in LIVING)
+    return living(airflow.states(dag, run))
+
+
+def living(states: dict[str, str | None]) -> str:
+    """The tasks that run or wait, of a run whose tasks have these states."""
+    return ", ".join(task for task, state in states.items() if state in LIVING)
 
 
 def why_failed(airflow: Airflow, dag: str, run: str) -> str:

@@ -5,6 +5,7 @@ serve           the life of the process: restore, listen, save, stop
 home            where its state lies, and the mark its child processes carry
 credentials     the bootstrap IAM user: what everybody else logs in with
 root            clients of the account's root, for code of this process only
+models          botocore's service models, read once
 pins            the private names of ministack that the modules below replace
 interrupted     what a kill cut off
 persistence     saves what changed, so that a kill -9 costs seconds

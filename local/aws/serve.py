@@ -12,7 +12,7 @@ from pathlib import Path
 from hypercorn.asyncio import serve as listen
 from hypercorn.config import Config
 
-from local.aws import home, root, schedules, tagging
+from local.aws import home, models, root, schedules, tagging  # noqa: F401 - patches of ministack
 from local.aws import recovery as interrupted
 from local.aws.cloudformation import operations_resources as operations  # noqa: F401 - patches of ministack
 from local.aws.cloudwatch import embedded_metrics as emf  # noqa: F401 - patches of ministack
