@@ -64,15 +64,29 @@ docker-base docker-save docker-load docker-push docker-sign docker-verify: .venv
 ##@ Tests
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker
 AIRFLOW_TESTS := tests/dags tests/plugins
-.PHONY: test test-unit test-faults test-ui test-docker test-compose
+UNIT_ONLY := -p no:xdist -m "not integration and not faults"
+PARTS := unit-airflow unit-api unit-include unit-rest
+.PHONY: $(PARTS) test test-unit test-ci test-faults test-ui test-docker test-compose
 test: kube test-unit ## everything that needs no browser and no Docker, with one end-to-end run
 	@.venv/airflow/bin/pytest -n 2 $(AIRFLOW_TESTS) -m "integration and not faults"
 	@.venv/dev/bin/pytest -n 2 $(DEV_TESTS) -m "integration and not faults"
 test-unit: install .venv/ci/lock.sha256 ## the fast part: no server processes, no local stack
-	@.venv/airflow/bin/pytest -n 2 $(AIRFLOW_TESTS) -m "not integration and not faults"
-	@.venv/dev/bin/pytest -n 3 $(DEV_TESTS) -m "not integration and not faults"
-test-faults: kube ## kill processes, break data, refuse permissions: in a local stack of their own
-	@.venv/dev/bin/pytest $(DEV_TESTS) -m faults
+	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target $(PARTS)
+# Four processes side by side, each of which imports only what its own tests need: a worker of xdist imports everything.
+unit-airflow:
+	@.venv/airflow/bin/pytest $(AIRFLOW_TESTS) $(UNIT_ONLY)
+unit-api:
+	@.venv/dev/bin/pytest tests/api $(UNIT_ONLY)
+unit-include:
+	@.venv/dev/bin/pytest tests/include tests/benchmarks $(UNIT_ONLY)
+unit-rest:
+	@.venv/dev/bin/pytest $(DEV_TESTS) $(UNIT_ONLY) --ignore=tests/api --ignore=tests/include --ignore=tests/benchmarks
+test-faults: kube ## kill processes, break data, refuse permissions: two stacks, 3 GB each
+	@.venv/dev/bin/pytest -n 2 $(DEV_TESTS) -m faults
+test-ci: kube test-unit ## test and test-faults in one; ROTATE=1/3, CHANGED_SINCE=commit: docs/ci.md
+	@.venv/airflow/bin/pytest -n 2 $(AIRFLOW_TESTS) -m "integration and not faults"
+	@.venv/dev/bin/pytest -n 2 $(DEV_TESTS) -m "integration or faults" \
+	  $${ROTATE:+--rotate="$$ROTATE"} $${CHANGED_SINCE:+--changed-since="$$CHANGED_SINCE"}
 test-ui: kube .venv/ui/lock.sha256 ## the life of an environment, in a real browser
 	@.venv/ui/bin/pytest tests/ui
 test-docker: install ## the Docker images api and jobs, compared with the local runtime; needs Docker
