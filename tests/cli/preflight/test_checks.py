@@ -1,18 +1,18 @@
-"""What the check before the first run says of quotas, versions, clocks; answers are checked against botocore's models.
+"""What the checks of an account find in quotas, versions, clocks; answers are checked against botocore's models.
 
-The same against the embedded AWS: tests/cli/test_preflight_on_local_aws.py.
+The same against the embedded AWS: tests/cli/preflight/test_checks_on_local_aws.py.
 """
 
 import datetime as dt
-from collections.abc import Callable
 from typing import Any
 
 import boto3
 import pytest
 from botocore.stub import Stubber
 
-from cli import preflight
-from cli.preflight import Finding
+from cli.__main__ import main
+from cli.preflight import caller, command, limits, project
+from cli.preflight.finding import Account, Check, Finding
 from include.settings import PARALLEL_WEEKS, REGION, Settings
 from local.stack import config
 
@@ -38,19 +38,12 @@ class Aws:
         return self.clients[service]
 
 
-@pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def build(**fields: Any) -> None:
-        monkeypatch.setattr(preflight, "settings", lambda: Settings(**fields))
-
-    return build
+def findings(check: Check, *answers: tuple[str, str, Any], **fields: Any) -> list[Finding]:
+    """Return what a check finds in an account that gives these answers, with the settings `fields`."""
+    return [finding for _, finding in command.run_checks(Account(Aws(*answers), Settings(**fields)), [check])]
 
 
-def found(check: Callable[..., Any], *answers: tuple[str, str, Any]) -> list[Finding]:
-    return [finding for _, finding in preflight.look(Aws(*answers), [check])]
-
-
-def caller(date: dt.datetime) -> dict[str, Any]:
+def identity_at(date: dt.datetime) -> dict[str, Any]:
     headers = {"date": f"{date:%a, %d %b %Y %H:%M:%S} GMT"}
     who = {"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:user/me", "UserId": "A"}
     return who | {"ResponseMetadata": {"HTTPHeaders": headers}}
@@ -59,7 +52,7 @@ def caller(date: dt.datetime) -> dict[str, Any]:
 @pytest.mark.parametrize(("seconds", "state"), [(0, "ok"), (-10, "ok"), (90, "note"), (-3600, "missing")])
 def test_clock_that_is_wrong_is_told_before_signatures_are_refused(seconds: int, state: str) -> None:
     aws_time = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
-    (finding,) = found(preflight.clock, ("sts", "get_caller_identity", caller(aws_time)))
+    (finding,) = findings(caller.clock, ("sts", "get_caller_identity", identity_at(aws_time)))
     assert finding.state == state
 
 
@@ -68,10 +61,10 @@ def test_clock_is_told_too_when_its_signature_has_been_refused() -> None:
     old = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
     with Stubber(sts) as stub:
         stub.add_client_error(
-            "get_caller_identity", "SignatureDoesNotMatch", response_meta=caller(old)["ResponseMetadata"]
+            "get_caller_identity", "SignatureDoesNotMatch", response_meta=identity_at(old)["ResponseMetadata"]
         )
-        (finding,) = preflight.clock(lambda _: sts)
-    assert (finding.state, finding.cure) == ("missing", "set the clock (NTP)")
+        (finding,) = caller.clock(Account(lambda _: sts, Settings()))
+    assert (finding.state, finding.remedy) == ("missing", "set the clock (NTP)")
 
 
 @pytest.mark.parametrize(
@@ -88,38 +81,40 @@ def test_kubernetes_must_be_in_standard_support(versions: list[tuple[str, str]],
         {"clusterVersion": version, "versionStatus": status, "endOfStandardSupportDate": dt.datetime(2027, 8, 2)}
         for version, status in versions
     ]
-    (finding,) = found(preflight.kubernetes, ("eks", "describe_cluster_versions", {"clusterVersions": answer}))
+    (finding,) = findings(limits.kubernetes, ("eks", "describe_cluster_versions", {"clusterVersions": answer}))
     assert finding.state == state
 
 
 @pytest.mark.parametrize(
     ("there", "state"), [(["t3.medium", "t3a.medium"], "ok"), (["t3.medium"], "note"), ([], "missing")]
 )
-def test_instance_types_must_be_offered(given: Callable[..., None], there: list[str], state: str) -> None:
-    given(node_instance_types="t3.medium,t3a.medium")
+def test_instance_types_must_be_offered(there: list[str], state: str) -> None:
     offers = {"InstanceTypeOfferings": [{"InstanceType": name} for name in there]}
-    (finding,) = found(preflight.instances, ("ec2", "describe_instance_type_offerings", offers))
+    answer = ("ec2", "describe_instance_type_offerings", offers)
+    (finding,) = findings(limits.instances, answer, node_instance_types="t3.medium,t3a.medium")
     assert finding.state == state
 
 
 @pytest.mark.parametrize(("limit", "state"), [(8.0, "ok"), (7.0, "missing")])
-def test_nodes_need_their_processors_twice(given: Callable[..., None], limit: float, state: str) -> None:
-    given(node_instance_types="t3.medium", node_count=2, node_capacity="ON_DEMAND")
+def test_nodes_need_their_processors_twice(limit: float, state: str) -> None:
     kinds = {"InstanceTypes": [{"InstanceType": "t3.medium", "VCpuInfo": {"DefaultVCpus": 2}}]}
-    (finding,) = found(
-        preflight.node_quota,
+    (finding,) = findings(
+        limits.node_quota,
         ("ec2", "describe_instance_types", kinds),
         ("service-quotas", "get_service_quota", {"Quota": {"Value": limit}}),
+        node_instance_types="t3.medium",
+        node_count=2,
+        node_capacity="ON_DEMAND",
     )
     assert finding.state == state
-    assert ("--quota-code L-1216C47A --desired-value 8" in finding.cure) is (state == "missing")
+    assert ("--quota-code L-1216C47A --desired-value 8" in finding.remedy) is (state == "missing")
 
 
 @pytest.mark.parametrize(("mine", "state"), [(1, "ok"), (0, "missing")])
 def test_one_more_vpc_must_have_room_unless_it_is_there(mine: int, state: str) -> None:
     five = {"Vpcs": [{"VpcId": f"vpc-{number}"} for number in range(5)]}
-    (finding,) = found(
-        preflight.vpc_quota,
+    (finding,) = findings(
+        limits.vpc_quota,
         ("ec2", "describe_vpcs", five),
         ("ec2", "describe_vpcs", {"Vpcs": five["Vpcs"][:mine]}),
         ("service-quotas", "get_service_quota", {"Quota": {"Value": 5.0}}),
@@ -142,25 +137,27 @@ def test_only_a_stack_whose_deletion_failed_is_in_the_way_of_provision(status: s
         {"Stacks": [{"StackName": "one", "CreationTime": dt.datetime.now(dt.UTC), "StackStatus": one}]}
         for one in [status] + ["UPDATE_COMPLETE"] * (templates - 1)
     ]
-    findings = found(preflight.stacks, *(("cloudformation", "describe_stacks", answer) for answer in answers))
-    assert [finding.state for finding in findings] == states
-    assert all(status in finding.what for finding in findings[:-1])
+    results = findings(project.stacks, *(("cloudformation", "describe_stacks", answer) for answer in answers))
+    assert [finding.state for finding in results] == states
+    assert all(status in finding.what for finding in results[:-1])
 
 
-def test_sagemaker_refuses_new_accounts_until_their_quotas_are_raised(given: Callable[..., None]) -> None:
-    given(training_instance="ml.m5.large", processing_instance="ml.t3.large")
+def test_sagemaker_refuses_new_accounts_until_their_quotas_are_raised() -> None:
     quotas = [
         {"QuotaName": "ml.m5.large for training job usage", "QuotaCode": "L-1", "Value": 0.0},
         {"QuotaName": "ml.t3.large for processing job usage", "QuotaCode": "L-2", "Value": PARALLEL_WEEKS + 1.0},
     ]
-    training, processing = found(preflight.job_quotas, ("service-quotas", "list_service_quotas", {"Quotas": quotas}))
+    answer = ("service-quotas", "list_service_quotas", {"Quotas": quotas})
+    training, processing = findings(
+        limits.job_quotas, answer, training_instance="ml.m5.large", processing_instance="ml.t3.large"
+    )
     assert (training.state, processing.state) == ("missing", "ok")
-    assert "--service-code sagemaker --quota-code L-1 --desired-value 1" in training.cure
+    assert "--service-code sagemaker --quota-code L-1 --desired-value 1" in training.remedy
 
 
 def test_quota_that_there_is_not_is_not_taken_for_granted() -> None:
-    findings = found(preflight.job_quotas, ("service-quotas", "list_service_quotas", {"Quotas": []}))
-    assert [finding.state for finding in findings] == ["unknown", "unknown"]
+    results = findings(limits.job_quotas, ("service-quotas", "list_service_quotas", {"Quotas": []}))
+    assert [finding.state for finding in results] == ["unknown", "unknown"]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +170,7 @@ def test_quota_that_there_is_not_is_not_taken_for_granted() -> None:
 )
 def test_tag_must_be_active_for_the_budget_to_count(tags: list[tuple[str, str]], state: str) -> None:
     answer = [{"TagKey": key, "Type": "UserDefined", "Status": status} for key, status in tags]
-    (finding,) = found(preflight.cost_tag, ("ce", "list_cost_allocation_tags", {"CostAllocationTags": answer}))
+    (finding,) = findings(limits.cost_tag, ("ce", "list_cost_allocation_tags", {"CostAllocationTags": answer}))
     assert finding.state == state
 
 
@@ -184,49 +181,47 @@ def test_tag_must_be_active_for_the_budget_to_count(tags: list[tuple[str, str]],
         ({"cluster_cidrs": "203.0.113.7/32", "alert_email": "a@example.com", "backstop": True}, []),
     ],
 )
-def test_settings_that_leave_one_outside_or_untold_are_named(
-    given: Callable[..., None], fields: dict[str, Any], states: list[str]
-) -> None:
-    given(**fields)
-    assert [finding.state for finding in found(preflight.access)] == states
+def test_settings_that_leave_one_outside_or_uninformed_are_named(fields: dict[str, Any], states: list[str]) -> None:
+    assert [finding.state for finding in findings(project.access, **fields)] == states
 
 
 def test_another_region_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    (finding,) = found(preflight.regions)
+    (finding,) = findings(caller.regions)
     assert (finding.state, "AWS_REGION says us-east-1" in finding.what) == ("missing", True)
 
 
 def test_without_docker_no_image_reaches_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    (finding,) = found(preflight.tools)
+    (finding,) = findings(project.tools)
     assert finding.state == "note"
 
 
 def test_what_may_not_be_asked_is_unknown_with_the_reason_and_the_rest_goes_on() -> None:
     refused = ("ce", "list_cost_allocation_tags", "AccessDeniedException")
-    findings = [one for _, one in preflight.look(Aws(refused), [preflight.cost_tag, preflight.access])]
-    assert findings[0].state == "unknown"
-    assert "AccessDeniedException" in findings[0].what
-    assert len(findings) > 1
+    account = Account(Aws(refused), Settings())
+    results = [finding for _, finding in command.run_checks(account, [limits.cost_tag, project.access])]
+    assert results[0].state == "unknown"
+    assert "AccessDeniedException" in results[0].what
+    assert len(results) > 1
 
 
 def test_login_that_has_expired_is_missing() -> None:
-    (finding,) = found(preflight.identity, ("sts", "get_caller_identity", "ExpiredToken"))
+    (finding,) = findings(caller.identity, ("sts", "get_caller_identity", "ExpiredToken"))
     assert (finding.state, "ExpiredToken" in finding.what) == ("missing", True)
 
 
 @pytest.mark.parametrize(("missing", "code"), [([], 0), ([Finding("missing", "x")], 1), ([Finding("note", "x")], 0)])
 def test_only_what_is_missing_fails(monkeypatch: pytest.MonkeyPatch, missing: list[Finding], code: int) -> None:
-    monkeypatch.setattr(preflight, "look", lambda _ask: [("check", one) for one in missing])
+    monkeypatch.setattr(command, "run_checks", lambda _account: [("check", finding) for finding in missing])
     for name, key in KEYS.items():
         monkeypatch.setenv(name.upper(), key)
-    assert preflight.main() == code
+    assert main(["preflight"]) == code
 
 
 def test_without_credentials_it_says_how_to_log_in(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(preflight.boto3.Session, "get_credentials", lambda _session: None)
-    assert preflight.main() == 1
-    assert "aws sso login" in capsys.readouterr().out
+    monkeypatch.setattr(boto3.Session, "get_credentials", lambda _session: None)
+    assert main(["preflight"]) == 1
+    assert "aws sso login" in capsys.readouterr().err

@@ -4,7 +4,6 @@ docker and cosign are stand-ins that note how they were called; the real ones, a
 """
 
 import base64
-import importlib.util
 import json
 import os
 from pathlib import Path
@@ -14,10 +13,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from cli.__main__ import main
+from cli.images import docker_image as images
+from cli.images.docker_image import DockerImage, DockerImageError
 from include.settings import settings
 from local.stack import config
-from tools import publish_images as images
-from tools.publish_images import Image
+from tools import build_images
 
 DIGEST = "sha256:" + "a" * 64
 CONFIG = "sha256:" + "c" * 64
@@ -80,37 +81,34 @@ def lines(calls: Path) -> list[str]:
 @pytest.fixture
 def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """tools/build_images.py over the folder in which base images are pinned."""
-    spec = importlib.util.spec_from_file_location("docker_images", config.ROOT / "tools/build_images.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "lock", lambda target: "0" * 64)
-    monkeypatch.setattr(module, "version", lambda: "0.1.0")
-    monkeypatch.setattr(module, "ROOT", tmp_path)
-    return module
+    monkeypatch.setattr(build_images, "lock", lambda target: "0" * 64)
+    monkeypatch.setattr(build_images, "version", lambda: "0.1.0")
+    monkeypatch.setattr(build_images, "ROOT", tmp_path)
+    return build_images
 
 
 def test_the_base_is_pinned_for_the_build_that_follows(builder, calls):
-    images.pin_base(Image("api", "abc"))
+    images.pin_base(DockerImage("api", "abc"))
     given = builder.arguments("api")
-    assert given["BASE"] == f"{images.BASE}@{DIGEST}"
-    assert (given["BASE_NAME"], given["BASE_DIGEST"]) == (images.BASE, DIGEST)
+    assert given["BASE"] == f"{build_images.DEFAULT_BASE}@{DIGEST}"
+    assert (given["BASE_NAME"], given["BASE_DIGEST"]) == (build_images.DEFAULT_BASE, DIGEST)
 
 
 def test_a_base_of_ones_own_is_built_on_whatever_was_pinned(builder, calls, monkeypatch):
-    images.pin_base(Image("api", "abc"))
+    images.pin_base(DockerImage("api", "abc"))
     monkeypatch.setenv("BASE", "mirror/python:3.11")
     assert builder.arguments("api")["BASE"] == "mirror/python:3.11"
 
 
 def test_without_a_pin_the_base_is_a_tag(builder, calls):
-    images.pin_base(Image("api", "abc"))
+    images.pin_base(DockerImage("api", "abc"))
     given = builder.arguments("jobs")
-    assert (given["BASE"], given["BASE_DIGEST"]) == (images.BASE, "")
+    assert (given["BASE"], given["BASE_DIGEST"]) == (build_images.DEFAULT_BASE, "")
 
 
 def test_what_is_pushed_is_known_by_its_digest(calls, ecr, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
-    images.push(Image("api", "abc"))
+    images.push(DockerImage("api", "abc"))
     assert lines(calls) == [
         f"docker login --username AWS --password-stdin {REGISTRY}",
         f"docker tag retail-api:abc {REGISTRY}/mlops/retail-api:abc",
@@ -124,25 +122,24 @@ def test_what_is_pushed_is_known_by_its_digest(calls, ecr, tmp_path, monkeypatch
 
 def test_a_tag_that_is_there_is_not_pushed_again(calls, ecr):
     ecr.there = True
-    images.push(Image("jobs", "abc"))
+    images.push(DockerImage("jobs", "abc"))
     assert lines(calls) == ["docker image inspect --format {{.Id}} retail-jobs:abc"]
-    assert Image("jobs", "abc").reference == f"{REGISTRY}/mlops/retail-jobs@{DIGEST}"
+    assert DockerImage("jobs", "abc").reference == f"{REGISTRY}/mlops/retail-jobs@{DIGEST}"
 
 
 def test_a_tag_that_is_another_images_is_refused(calls, ecr):
     ecr.there, ecr.config = True, "sha256:" + "e" * 64
-    with pytest.raises(images.ImageError, match="another TAG"):
-        images.push(Image("jobs", "abc"))
+    with pytest.raises(DockerImageError, match="another TAG"):
+        images.push(DockerImage("jobs", "abc"))
     assert not images.DIST.exists()
 
 
 def test_account_of_the_env_file_is_the_one_pushed_to(calls, ecr, monkeypatch, capsys):
     monkeypatch.setenv("RETAIL_ACCOUNT_ID", "123456789012")  # so that it is set back afterwards
     monkeypatch.setattr(images, "local_env", lambda: {"RETAIL_ACCOUNT_ID": "210987654321", "MLOPS_TARGET": "aws"})
-    monkeypatch.setattr("sys.argv", ["tools.publish_images", "push", "api", "--tag", "abc"])
     settings.cache_clear()
     try:
-        assert images.main() == 0
+        assert main(["docker", "push", "api", "--tag", "abc"]) == 0
     finally:
         settings.cache_clear()
     assert capsys.readouterr().out.startswith("210987654321.dkr.ecr.")
@@ -150,7 +147,7 @@ def test_account_of_the_env_file_is_the_one_pushed_to(calls, ecr, monkeypatch, c
 
 def test_digest_and_sbom_are_signed_without_a_key(calls, ecr):
     ecr.there = True
-    image = Image("api", "abc")
+    image = DockerImage("api", "abc")
     images.push(image)
     image.sbom.write_text(json.dumps({"bomFormat": "CycloneDX"}))
     images.sign(image)
@@ -161,12 +158,12 @@ def test_digest_and_sbom_are_signed_without_a_key(calls, ecr):
 
 
 def test_an_image_without_sbom_or_without_digest_is_not_signed(calls, ecr):
-    image = Image("api", "abc")
-    with pytest.raises(images.ImageError, match="together with its SBOM"):
+    image = DockerImage("api", "abc")
+    with pytest.raises(DockerImageError, match="together with its SBOM"):
         images.sign(image)
     images.DIST.mkdir()
     image.sbom.write_text("{}")
-    with pytest.raises(images.ImageError, match="make docker-push IMAGE=api"):
+    with pytest.raises(DockerImageError, match="make docker-push IMAGE=api"):
         images.sign(image)
     assert not [line for line in lines(calls) if line.startswith("cosign")]
 
@@ -174,13 +171,13 @@ def test_an_image_without_sbom_or_without_digest_is_not_signed(calls, ecr):
 @pytest.mark.parametrize("repository", ["shop/retail", "shop@1/retail@22"])
 def test_only_the_workflow_on_main_counts_as_signer(calls, ecr, monkeypatch, repository):
     ecr.there = True
-    images.push(Image("api", "abc"))
-    with pytest.raises(images.ImageError, match="RETAIL_GITHUB_REPOSITORY"):
-        images.verify(Image("api", "abc"))
+    images.push(DockerImage("api", "abc"))
+    with pytest.raises(DockerImageError, match="RETAIL_GITHUB_REPOSITORY"):
+        images.verify(DockerImage("api", "abc"))
     monkeypatch.setenv("RETAIL_GITHUB_REPOSITORY", repository)
     settings.cache_clear()
     try:
-        images.verify(Image("api", "abc"))
+        images.verify(DockerImage("api", "abc"))
     finally:
         settings.cache_clear()
     checks = [line for line in lines(calls) if line.startswith("cosign")]
@@ -196,15 +193,19 @@ def test_the_workflow_that_signs_is_there():
 def test_docker_that_refuses_ends_the_step_and_logs_out(calls, ecr, tmp_path, monkeypatch, capsys):
     script = tmp_path / "bin/docker"
     script.write_text(script.read_text() + '[ "$1" != push ]\n')
-    monkeypatch.setattr("sys.argv", ["images", "push", "api", "--tag", "abc"])
-    assert images.main() == 1
-    assert "push: docker push ended with 1" in capsys.readouterr().err
+    assert main(["docker", "push", "api", "--tag", "abc"]) == 1
+    assert "docker: docker push ended with 1" in capsys.readouterr().err
     assert lines(calls)[-1] == f"docker logout {REGISTRY}"
 
 
-@pytest.mark.parametrize("arguments", [["push", "web"], ["push", "api", "--tag", "a b"], ["push", "api", "--tag", ""]])
-def test_what_is_no_image_is_refused(arguments, calls, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["images", *arguments])
+def test_an_image_that_is_not_published_is_refused(calls):
     with pytest.raises(SystemExit):
-        images.main()
+        main(["docker", "push", "web"])
+    assert lines(calls) == []
+
+
+@pytest.mark.parametrize("tag", ["a b", ""])
+def test_a_tag_that_docker_would_refuse_is_refused(tag, calls, capsys):
+    assert main(["docker", "push", "api", "--tag", tag]) == 1
+    assert "is not a tag of an image" in capsys.readouterr().err
     assert lines(calls) == []

@@ -1,12 +1,13 @@
-"""How a run is followed: what is printed, when it ends, with which exit. A real Airflow is asked in test_cli.py."""
+"""How a run is followed: what is printed, and how it ends. A real Airflow is asked in test_commands.py."""
 
 from typing import Any
 
 import pytest
 
-from cli import run_dag as runs
+from cli import follow as following
 from cli.airflow_client import AirflowError
-from cli.run_dag import RunError, changes, configuration, follow
+from cli.follow import RunError, changes, configuration, follow
+from cli.run import require_dag
 from local.stack import config
 
 
@@ -37,8 +38,8 @@ class Airflow:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr(runs, "TICK", 0)
-    monkeypatch.delenv(runs.SUMMARY, raising=False)
+    monkeypatch.setattr(following, "POLL_SECONDS", 0)
+    monkeypatch.delenv(following.SUMMARY, raising=False)
 
 
 def followed(airflow, dag="deploy", **options) -> tuple[list[str], str]:
@@ -60,8 +61,8 @@ def test_other_params_are_refused(text):
 
 def test_an_unknown_dag_is_refused_with_those_there_are():
     with pytest.raises(RunError, match=r"deploy, etl, .*train"):
-        runs.known("depoly")
-    assert runs.known("deploy") == "deploy"
+        require_dag("depoly")
+    assert require_dag("deploy") == "deploy"
 
 
 # --- what is printed ---
@@ -101,7 +102,7 @@ def test_a_run_that_fails_is_an_error_with_the_tasks_last_words(tmp_path):
 
 
 def test_train_is_done_when_its_model_waits_for_a_person(tmp_path, monkeypatch):
-    monkeypatch.setenv(runs.SUMMARY, str(tmp_path / "summary.md"))
+    monkeypatch.setenv(following.SUMMARY, str(tmp_path / "summary.md"))
     waiting = [task("register", "success", "1"), task("approve", "awaiting_input")]
     said, told = followed(Airflow(tmp_path, ("running", waiting)), "train")
     assert told.startswith("train waits for a person, its model is PendingManualApproval: http://127.0.0.1:8080/")
@@ -131,7 +132,7 @@ def test_an_airflow_that_restarts_is_asked_again_and_one_that_stays_away_is_an_e
 
     airflow.run = answer
     assert followed(airflow)[1] == "deploy succeeded: 1 success"
-    monkeypatch.setattr(runs, "SILENCE", -1)
+    monkeypatch.setattr(following, "AIRFLOW_TIMEOUT", -1)
     answers = iter([AirflowError("does not answer")])
     with pytest.raises(RunError, match="does not answer; deploy is no longer followed: http"):
         followed(airflow)
@@ -147,27 +148,4 @@ def test_another_dag_that_asks_is_waited_for_until_somebody_answers(tmp_path):
 def test_a_run_that_takes_too_long_is_an_error_that_says_that_it_goes_on(tmp_path):
     airflow = Airflow(tmp_path, ("running", [task("a", "running")]))
     with pytest.raises(RunError, match="not done after 0 s and goes on: http"):
-        followed(airflow, patience=0)
-
-
-# --- an Airflow for one run ---
-def test_the_airflow_of_one_run_goes_whatever_happens(tmp_path, monkeypatch):
-    stack = config.LocalStack(tmp_path, airflow=8080, aws=2, endpoint=3, kube=4, block=0)
-    monkeypatch.setenv(config.ONLY_DAG, "")
-    monkeypatch.setattr(runs.signal, "signal", lambda *_: None)
-    happened: list[str] = []
-
-    def fails(stack):
-        happened.append(f"up with {runs.os.environ[config.ONLY_DAG]}")
-        raise RunError("the port is taken")
-
-    with pytest.raises(RunError, match="the port is taken"):
-        runs.once(stack, "deploy", "", fails, lambda stack: happened.append("down"))
-    assert happened == ["up with deploy", "down"]
-
-
-def test_an_airflow_that_is_up_is_left_alone(tmp_path, monkeypatch):
-    stack = config.LocalStack(tmp_path, airflow=8080, aws=2, endpoint=3, kube=4, block=0)
-    monkeypatch.setattr(runs.supervisor, "running", lambda state: 4711)
-    with pytest.raises(RunError, match="make run"):
-        runs.once(stack, "deploy", "", lambda stack: pytest.fail("up"), lambda stack: pytest.fail("down"))
+        followed(airflow, timeout=0)
