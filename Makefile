@@ -32,7 +32,7 @@ install: $(ENVS:%=.venv/%/lock.sha256) ## every environment (.venv/*)
 
 .PHONY: kube
 kube: install ## the programs of Kubernetes: those of KUBE_ASSETS, of the cache, or built now (some minutes, once)
-	@$(PY) -m local.kube.assets
+	@$(PY) -m local.stack.kube_cluster
 
 .PHONY: lock lock-check
 lock: .venv/bootstrap/lock.sha256 ## resolve requirements/*.in into hashed requirements/*.txt; UPGRADE=package for its newest version

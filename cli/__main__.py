@@ -62,11 +62,11 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 # --- up ---
 def _start_supervisor(stack: config.LocalStack) -> subprocess.Popen[bytes]:
-    from local.kube import assets
+    from local.stack import kube_cluster
 
     log = stack.state / "log" / "supervisor.log"
     log.parent.mkdir(exist_ok=True)
-    kube = {} if config.on_account() else {"KUBE_ASSETS": str(assets.ensure())}
+    kube = {} if config.on_account() else {"KUBE_ASSETS": str(kube_cluster.ensure_binaries())}
     env = environment.base(stack) | kube
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -208,9 +208,11 @@ def _nodes(stack: config.LocalStack) -> str:
     kubeconfig = stack.state / "kubeconfig"
     if not kubeconfig.exists():
         return "none"
-    from local.kube import assets
+    from local.stack import kube_cluster
 
-    kubectl = [str(assets.ensure() / "kubectl"), "--kubeconfig", str(kubeconfig), "--request-timeout=5s"]
+    if not (binaries := kube_cluster.find_binaries()):
+        return "unknown: the programs of Kubernetes are not built; `make kube` builds them"
+    kubectl = [str(binaries / "kubectl"), "--kubeconfig", str(kubeconfig), "--request-timeout=5s"]
     done = subprocess.run([*kubectl, "get", "nodes", "--no-headers"], capture_output=True, text=True, check=False)
     if done.returncode:
         return f"does not answer: {done.stderr.strip()}"
