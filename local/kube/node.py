@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 HEARTBEAT_SECONDS = 10
 HEARTBEATS_PER_STATUS = 6
-VOLUME_REFRESH_SECONDS = 60
-"""How often volumes are written again: configMaps change, tokens must be renewed."""
+VOLUME_REFRESH_SECONDS = 10
+"""How often volumes are written again: configMaps change, tokens must be renewed. A kubelet does it every minute."""
 LOG_SECONDS = 1.0
 """How often the runtime collects logs."""
 ADDRESSES_PER_NODE = 65000
