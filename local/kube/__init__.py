@@ -26,7 +26,7 @@ How to run a cluster with one node and one pod:
     cluster = ClusterSpec(folder=Path("/tmp/cluster"), first_port=21443, service_octet=16)
     plane = ControlPlane(cluster, Assets(cache=Path.home() / ".cache" / "kube").ensure())
     web = RunSpec(command=[sys.executable, "-m", "http.server", "--bind", "0.0.0.0"])
-    runtime = StaticRuntime(images={"web": web}, env={})
+    runtime = StaticRuntime(images={"web": web})
     capacity = {"cpu": "2", "memory": "4Gi", "pods": "20"}
 
     async def run_a_pod() -> None:

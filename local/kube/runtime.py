@@ -1,7 +1,7 @@
 """The container runtime of a node: where images come from, and what happens to pods and logs besides running them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -45,7 +45,7 @@ class StaticRuntime:
     """The simplest NodeRuntime: images are named in a mapping, pods stay as they are, logs are not collected."""
 
     images: Mapping[str, RunSpec]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(default_factory=dict)
 
     async def pull(self, image: str) -> RunSpec:
         """Return how to run an image of the mapping."""

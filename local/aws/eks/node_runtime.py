@@ -37,7 +37,7 @@ EVENT_OVERHEAD_BYTES = 26
 
 @dataclass(frozen=True)
 class NodeSettings:
-    """The emulated AWS as nodes see it: its URL, region and cluster. images: the folder of unpacked images."""
+    """The AWS emulation as nodes see it: its URL, region and cluster. images: the folder of unpacked images."""
 
     endpoint: str
     region: str
@@ -46,7 +46,7 @@ class NodeSettings:
 
 
 def role_session(endpoint: str, region: str, secret: str) -> boto3.Session:
-    """Return a session that fetches and renews credentials from the emulated AWS, as on EC2 from IMDS.
+    """Return a session that fetches and renews credentials from the AWS emulation, as on EC2 from IMDS.
 
     The secret is the node role's: `Authorization: <secret>` answers {"AccessKeyId", "SecretAccessKey", "Token",
     "Expiration"} (RFC 3339).

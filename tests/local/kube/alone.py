@@ -28,7 +28,7 @@ async def run_a_pod(cluster: ClusterSpec, plane: ControlPlane) -> dict[str, obje
     async def kubectl(*arguments: str) -> str:
         return await asyncio.to_thread(plane.kubectl, *arguments)
 
-    runtime = StaticRuntime(images={"web": WEB}, env={})
+    runtime = StaticRuntime(images={"web": WEB})
     async with Agent(cluster, lambda api, name, options: runtime) as agent:
         await register(agent.api, "node-1", CAPACITY)
         await agent.apply({"node-1": {"slot": 0, "capacity": CAPACITY}})

@@ -136,7 +136,7 @@ class Namespace:
         return next(iter(self.status(name).container_statuses or []), None)
 
     def wait_ready(self, name, seconds=30.0):
-        eventually(lambda: (found := self.container(name)) and found.ready, seconds, f"pod {name} ready")
+        eventually(lambda: (status := self.container(name)) and status.ready, seconds, f"pod {name} ready")
 
     def get(self, name, path="/"):
         """Asks a pod directly, as the node does; the answer's JSON."""

@@ -125,9 +125,9 @@ def test_a_start_after_a_process_died_keeps_the_contents(running: ControlPlane) 
 
 
 def test_a_stop_leaves_no_process_and_no_port(running: ControlPlane, stack: config.LocalStack) -> None:
-    ours = pids(running).values()
+    before = pids(running).values()
     running.stop()
-    assert [pid for pid in ours if processes.is_alive(pid)] == []
+    assert [pid for pid in before if processes.is_alive(pid)] == []
     assert processes.members(str(stack.state)) == []
     assert_no_port_is_taken(stack)
     assert set(running.dead_components()) == set(COMPONENTS)
