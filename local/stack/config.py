@@ -92,12 +92,6 @@ class LocalStack:
         """Second octet of Service addresses: the API shows 10.<octet>.x.y, the proxy listens on 127.<octet>.x.y."""
         return 16 + 16 * self.block
 
-    def pod_octet(self, slot: int) -> int:
-        """Second octet of the pod addresses of the node in `slot` (0 to 14)."""
-        if not 0 <= slot < 15:
-            raise ConfigError(f"a local stack has room for 15 nodes, not for one in slot {slot}")
-        return self.service_octet + 1 + slot
-
 
 def free(port: int, address: str = "127.0.0.1") -> bool:
     with socket.socket() as probe:

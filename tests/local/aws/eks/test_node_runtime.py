@@ -1,6 +1,6 @@
 import json
 
-from local.kube import eks
+from local.aws.eks import node_runtime as eks
 
 ROLE = {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/api"}
 
