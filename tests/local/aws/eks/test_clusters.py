@@ -444,7 +444,7 @@ def test_a_stack_that_a_kill_cut_off_can_be_made_again(stacks: Service) -> None:
     stack = cloudformation.describe_stacks(StackName="cut")["Stacks"][0]
     assert (stack["StackStatus"], stack["StackStatusReason"]) == (
         "CREATE_FAILED",
-        "The embedded AWS ended in the middle of it",
+        "The AWS emulation ended while the stack changed",
     )
     cloudformation.delete_stack(StackName="cut")
     assert stack_end(stacks, stack["StackId"]) == "DELETE_COMPLETE"

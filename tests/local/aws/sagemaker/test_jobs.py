@@ -434,5 +434,5 @@ def test_job_that_a_crash_cut_off_is_failed_at_the_next_start(aws, image, role, 
     aws.start()
     job = wait(describe)
     assert job["status"] == "Failed"
-    assert job["FailureReason"].startswith("InternalServerError: the embedded AWS ended while the job ran")
+    assert job["FailureReason"].startswith("InternalServerError: the AWS emulation ended while the job ran")
     assert aws.children() == []

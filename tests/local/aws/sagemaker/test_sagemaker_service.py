@@ -6,13 +6,13 @@ import json
 import pytest
 from ministack.services import iam
 
-from local.aws.sagemaker import job_data, job_run
+from local.aws.sagemaker import job_checks, job_data, job_state, model_registry, protocol, training_run
 from local.aws.sagemaker import jobs as sagemaker_jobs
-from local.aws.sagemaker import protocol as sagemaker_api
 from local.aws.sagemaker.job_run import Platform
-from local.aws.sagemaker.protocol import ApiError, Call
+from local.aws.sagemaker.protocol import AwsError, Call
 from local.aws.sagemaker.service import SageMaker, resource_arn
 from local.aws.sagemaker.store import Store
+from local.aws.sagemaker.validation import validate
 from retail_mlops.common import job_requests as requests
 
 REGION, ACCOUNT = "ap-southeast-1", "123456789012"
@@ -38,9 +38,8 @@ def service(tmp_path, platform):
 def clock(monkeypatch):
     """Each look at the clock is a second later."""
     seconds = itertools.count(1_700_000_000)
-    for module in (sagemaker_api, job_run, sagemaker_jobs):
+    for module in (protocol, job_state, training_run, model_registry):
         monkeypatch.setattr(module, "now", lambda: float(next(seconds)))
-    monkeypatch.setattr("local.aws.sagemaker.model_registry.now", lambda: float(next(seconds)))
 
 
 @pytest.fixture
@@ -67,7 +66,7 @@ def group(call, clock):
 
 def refused(call, operation, **request):
     """(code, text) of the refusal."""
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(AwsError) as caught:
         call(operation, **request)
     return caught.value.code, str(caught.value)
 
@@ -217,21 +216,20 @@ def test_registry_is_there_after_a_restart(call, group, service, tmp_path):
     again.close()
 
 
-@pytest.mark.parametrize("kind", list(job_run.KINDS.values()), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", list(job_state.KINDS.values()), ids=lambda kind: kind.name)
 def test_job_that_was_cut_off_is_failed_at_the_next_start(service, platform, kind):
-    jobs = service.jobs
-    request = training() if kind is job_run.TRAINING else processing()
+    request = training() if kind is job_state.TRAINING else processing()
     arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind.resource}/x"
-    job = job_run.Job(kind, arn, request, jobs._first_state(kind, request, arn))
+    job = job_state.Job.create(kind, arn, request)
     service.store.put(arn, job.document())
     SageMaker(service.store, platform).jobs.recover()
-    found = job_run.Job.of(service.store.get(arn))
-    assert (found.status, found.state["FailureReason"]) == ("Failed", sagemaker_jobs.CUT_OFF)
+    found = job_state.Job.of(service.store.get(arn))
+    assert (found.status, found.state["FailureReason"]) == ("Failed", sagemaker_jobs.INTERRUPTED)
 
 
 def test_ended_job_does_not_change_again(service):
     request, arn = training(), f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/x"
-    job = job_run.Job(job_run.TRAINING, arn, request, service.jobs._first_state(job_run.TRAINING, request, arn))
+    job = job_state.Job.create(job_state.TRAINING, arn, request)
     job.end("Completed", "Completed", "")
     job.step("Stopping", "", "Stopping")
     job.end("Failed", "Failed", "", "late")
@@ -270,7 +268,7 @@ def test_ended_job_does_not_change_again(service):
     ],
 )
 def test_training_request_that_aws_or_this_service_does_not_take_is_refused(call, change, text):
-    with pytest.raises(ApiError, match=text) as caught:
+    with pytest.raises(AwsError, match=text) as caught:
         call("CreateTrainingJob", **training(**change))
     assert caught.value.code == "ValidationException"
 
@@ -279,7 +277,7 @@ def test_training_request_that_aws_or_this_service_does_not_take_is_refused(call
 def test_processing_path_outside_its_folder_is_refused(call, path):
     target = {"S3Uri": "s3://bucket/x", "LocalPath": path, "S3UploadMode": "EndOfJob"}
     outputs = {"Outputs": [{"OutputName": "out", "S3Output": target}]}
-    with pytest.raises(ApiError, match="must be below /opt/ml/processing"):
+    with pytest.raises(AwsError, match="must be below /opt/ml/processing"):
         call("CreateProcessingJob", **processing(ProcessingOutputConfig=outputs))
 
 
@@ -311,12 +309,11 @@ def test_job_without_its_image_fails_with_the_reason(call, role, service):
 def test_requests_of_the_dags_are_taken():
     source = requests.Source(requests.url("gold/_manifest/200810.json"), manifest=True)
     fit = requests.training(IMAGE, {"gold": source}, {"trees": 7, "depth": "auto"})
-    sagemaker_api.validate("CreateTrainingJob", fit | {"TrainingJobName": "fit"})
+    validate("CreateTrainingJob", fit | {"TrainingJobName": "fit"})
     clean = requests.processing(["include.etl", "clean"], IMAGE, {"raw": source}, {"silver": "s3://bucket/x"}, "etl")
-    sagemaker_api.validate("CreateProcessingJob", clean | {"ProcessingJobName": "clean"})
-    for check, request in ((sagemaker_jobs._check_training, fit), (sagemaker_jobs._check_processing, clean)):
-        sagemaker_jobs._refuse_other_than(request)
-        check(request)
+    validate("CreateProcessingJob", clean | {"ProcessingJobName": "clean"})
+    job_checks.check(job_state.TRAINING, fit)
+    job_checks.check(job_state.PROCESSING, clean)
 
 
 # --- parts --------------------------------------------------------------------------------------

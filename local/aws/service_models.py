@@ -1,17 +1,16 @@
-"""ministack reads botocore's service models from files that are read once, without their documentation.
-
-By itself it reads each again, with all texts: 200 MB for the services of this project.
-"""
+"""Let ministack read botocore's service models once, and without their documentation."""
 
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from botocore.exceptions import DataNotFoundError, UnknownServiceError
 from botocore.model import ServiceModel
 from ministack.core import iam_actions, responses
 
-from local.aws import compatibility as pins  # noqa: F401 - asserts the private names used below
+from local.aws.patches import replace
 from local.stack import renewing
+
+REASON: Final = "each of the two reads every model again, with all texts: 200 MB for the services of this project"
 
 
 @cache
@@ -29,5 +28,7 @@ def _load_botocore_model(service: str) -> dict[str, Any]:
         return {}
 
 
-responses._service_model = _service_model
-iam_actions._load_botocore_model = _load_botocore_model
+PATCHES: Final = (
+    replace(responses, "_service_model", _service_model, REASON),
+    replace(iam_actions, "_load_botocore_model", _load_botocore_model, REASON),
+)
