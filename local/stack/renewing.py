@@ -32,8 +32,8 @@ class _WithoutTexts(botocore.loaders.JSONFileLoader):
 
 
 def _without_texts(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a member of a shape that is itself called documentation is an object, and stays."""
-    return {name: value for name, value in pairs if not (name == "documentation" and isinstance(value, str))}
+    """A JSON object with empty texts; a member of a shape that is itself called documentation is no text, and stays."""
+    return {name: "" if name == "documentation" and isinstance(value, str) else value for name, value in pairs}
 
 
 @cache

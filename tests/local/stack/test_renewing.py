@@ -10,13 +10,15 @@ HOLDER = {"AccessKeyId": "A", "SecretAccessKey": "s", "Token": "t", "Expiration"
 
 
 def without_texts(value: object) -> object:
-    """A document without members called documentation that are texts."""
+    """A document whose members called documentation are empty where they are texts."""
     if isinstance(value, list):
         return [without_texts(item) for item in value]
     if not isinstance(value, dict):
         return value
-    kept = {k: v for k, v in value.items() if not (k == "documentation" and isinstance(v, str))}
-    return {name: without_texts(member) for name, member in kept.items()}
+    return {
+        name: "" if name == "documentation" and isinstance(member, str) else without_texts(member)
+        for name, member in value.items()
+    }
 
 
 @pytest.mark.parametrize("service", ["ec2", "sagemaker", "s3", "apigateway"])
@@ -33,6 +35,13 @@ def test_sessions_share_what_they_read() -> None:
     assert models[0]._operation_model is models[1]._operation_model
     assert first.get_credentials().access_key == "A"
     assert first.resource("s3").Bucket("b").name == "b"
+
+
+@pytest.mark.parametrize("service", ["s3", "sts", "ec2", "ecr", "logs", "sagemaker", "s3control"])
+def test_clients_can_be_made(service: str) -> None:
+    """S3 describes parameters of its clients by their texts: the members must be there."""
+    client = renewing.session(lambda: HOLDER, "ap-southeast-1", "test").client(service)
+    assert client.meta.service_model.operation_names
 
 
 def test_unknown_service_is_unknown() -> None:
