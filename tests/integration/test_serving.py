@@ -29,7 +29,7 @@ from local.stack.code_images import CONTENTS
 from local.stack.processes import members
 from tests.waiting import until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 
 RATE = 200
 LONGEST = 300

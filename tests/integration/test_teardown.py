@@ -15,7 +15,7 @@ from include.settings import CLUSTER_NAME, settings
 from local.stack.processes import members
 from tests.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 CONFIRMED = {"confirm": settings().environment, "confirm_twice": False}
 OURS = f"mlops-retail-{settings().environment}"
