@@ -16,6 +16,7 @@ changes of ministack
   compatibility   the one version, and its private names that are used here
   patches         what a patch is
   install         all patches, applied by one call
+  service_models  botocore's service models, read once and without their documentation
 services
   cloudformation/ handlers: how a type is added; cluster_resources, lake_resources, registry_resources,
                   operations_resources: the types by stack; drift: its detection

@@ -11,10 +11,12 @@ VERSION = "1.5.33"
 
 NAMES = {
     "ministack.app": "app _build_persistence_save_dict _enforce_data_plane extract_access_key_id SERVICE_HANDLERS",
-    "ministack.core.iam_actions": "extract_resource_arn request_tag_context SERVICE_TO_IAM_NAMESPACE",
+    "ministack.core.iam_actions": "extract_resource_arn request_tag_context SERVICE_TO_IAM_NAMESPACE "
+    "_load_botocore_model",
     "ministack.core.iam_evaluator": "resolve_principal AuthError _is_root_key _resolve_condition_key "
     "_service_principal_matches evaluate EvalContext EvalResult",
     "ministack.core.persistence": "_json_default _state_format_version",
+    "ministack.core.responses": "_service_model _BOTOCORE_NAME",
     "ministack.core.router": "SERVICE_PATTERNS",
     "ministack.services.alb": "_tags",
     "ministack.services.cloudformation": "_stacks",

@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from local.aws import compatibility, tagging
+from local.aws import compatibility, service_models, tagging
 from local.aws.cloudformation import (
     cluster_resources,
     drift,
@@ -35,6 +35,7 @@ from local.stack import config
 log = logging.getLogger(__name__)
 
 PATCHES: Final[tuple[Patch, ...]] = (
+    *service_models.PATCHES,
     *enforcement.PATCHES,
     *saved_sessions.PATCHES,
     *registry.PATCHES,

@@ -1,4 +1,4 @@
-"""The processes that run the nodes of the clusters: one node agent per control plane."""
+"""The processes that run the nodes of clusters: one `python -m local.aws.eks.node_agent` per control plane."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ class Agent:
         output.parent.mkdir(exist_ok=True)
         with output.open("a") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "local.kube.agent", str(self.plane.folder)],
+                [sys.executable, "-m", "local.aws.eks.node_agent", str(self.plane.folder)],
                 cwd=config.ROOT,
                 env=environment,
                 stdin=subprocess.PIPE,

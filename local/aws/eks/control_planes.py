@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from local.aws.eks.api_client import ApiServer
 from local.kube.controlplane import ControlPlane
-from local.stack import config
+from local.stack import config, kube_cluster
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,8 @@ class Plane:
         self.owner, self.id, self.issuer = owner, name, issuer
         self.folder = owner.root / name
         self.up = False
-        self.control = ControlPlane(self.folder, owner.stack, issuer=issuer, webhook=self.folder / "webhook")
+        spec = kube_cluster.spec(owner.stack, self.folder, issuer=issuer, webhook=self.folder / "webhook")
+        self.control = ControlPlane(spec, kube_cluster.ensure_binaries())
         self._api: ApiServer | None = None
 
     # --- docker-py's names ---

@@ -384,9 +384,9 @@ def test_a_control_plane_of_which_a_process_died_is_restarted(stacks: Service) -
 
 
 def test_a_dead_agent_is_started_again(stacks: Service) -> None:
-    [agent] = processes_named(stacks, "local.kube.agent")
+    [agent] = processes_named(stacks, "local.aws.eks.node_agent")
     agent.kill()
-    eventually(lambda: [one for one in processes_named(stacks, "local.kube.agent") if one.pid != agent.pid])
+    eventually(lambda: [one for one in processes_named(stacks, "local.aws.eks.node_agent") if one.pid != agent.pid])
     eventually(lambda: len(ready_nodes(stacks)) == 2, 60)
 
 
@@ -403,7 +403,7 @@ def test_a_cluster_comes_back_after_an_end_and_after_a_kill(stacks: Service) -> 
         eventually(lambda: sorted(ready_nodes(stacks)) == before, 60)
         assert sorted(running_instances(stacks)) == before
         assert len(processes_named(stacks, "kube-apiserver")) == 1
-        eventually(lambda: len(processes_named(stacks, "local.kube.agent")) == 1)
+        eventually(lambda: len(processes_named(stacks, "local.aws.eks.node_agent")) == 1)
     assert eventually(lambda: status_with(stacks, token(stacks), "/api/v1/nodes") == 200)
 
 

@@ -8,9 +8,9 @@ import tarfile
 import pytest
 from botocore.exceptions import ClientError
 
+from cli.images import code_image
 from include.settings import JOBS_REPOSITORY, settings
 from local.aws import credentials
-from local.stack import code_images as images
 from tests.local.aws.conftest import eventually
 
 pytestmark = pytest.mark.integration
@@ -56,7 +56,7 @@ def aws(service):
 @pytest.fixture(scope="module")
 def image(aws):
     aws.client("ecr").create_repository(repositoryName=JOBS_REPOSITORY)
-    return images.push(credentials.session(aws.stack), aws.stack, images.build(JOBS_REPOSITORY))
+    return code_image.push(credentials.session(aws.stack), aws.stack, code_image.build(JOBS_REPOSITORY))
 
 
 def make_role(aws, name, actions):
