@@ -11,7 +11,6 @@ process
   root            clients of the account's root, for code of this process only
   persistence     saves what changed every few seconds
   recovery        gives up what a kill interrupted
-  waiting         waits for a condition
 changes of ministack
   compatibility   the one version, and its private names that are used here
   patches         what a patch is
