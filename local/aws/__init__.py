@@ -18,16 +18,18 @@ changes of ministack
   install         all patches, applied by one call
   service_models  botocore's service models, read once and without their documentation
 services
-  cloudformation/ handlers: how a type is added; cluster, lake, registry, operations: the types by stack; drift
+  cloudformation/ handlers: how a type is added; cluster_resources, lake_resources, registry_resources,
+                  operations_resources: the types by stack; drift: its detection
   cloudwatch/     embedded_metrics, log_filter, saved_queries
   ec2/            network_interfaces: they block the deletion of their subnet
   ecr/            registry: passwords and permissions; scans: findings
-  eks/            runtime: the control planes of this process; clusters, nodegroups, routes, updates: the API;
+  eks/            running_planes: the control planes of this process; clusters, nodegroups, routes, updates: the API;
                   reconciler: the loop over nodes, with node_instances, agents, drain, load_balancers;
+                  node_agent, node_runtime: the program that runs nodes, and what EKS adds to them;
                   access_policies, login_tokens, service_account_roles: who may do what;
                   stack_handlers: CloudFormation waits; control_planes, api_client: Kubernetes
   iam/            enforcement, role_sessions: roles of jobs and nodes, saved_sessions
-  sagemaker/      service: routes; protocol, validation, resource_tags; model_registry; store;
+  sagemaker/      service: its patches; protocol, validation, resource_tags; model_registry; store;
                   jobs: the API, job_checks; job_state; job_run with training_run and processing_run;
                   job_process, job_logs, job_data: its parts
   schedules       EventBridge Scheduler: calls what is due

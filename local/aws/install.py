@@ -23,7 +23,7 @@ from local.aws.eks import (
     nodegroups,
     reconciler,
     routes,
-    runtime,
+    running_planes,
     service_account_roles,
     stack_handlers,
 )
@@ -77,7 +77,7 @@ def install(stack: config.LocalStack, service: sagemaker.SageMaker) -> None:
     """
     if _installed:
         raise RuntimeError(f"ministack is patched already ({len(_installed)} names): call install() once per process")
-    runtime.start(stack, before_stop=reconciler.stop_agent)
+    running_planes.start(stack, before_stop=reconciler.stop_agent)
     for patch in patches(service):
         patch.apply()
         _installed.append(patch.target)

@@ -16,7 +16,7 @@ from hypercorn.config import Config
 from hypercorn.typing import ASGIFramework
 
 from local.aws import compatibility, home, recovery, root, schedules
-from local.aws.eks import clusters, reconciler, runtime
+from local.aws.eks import clusters, reconciler, running_planes
 from local.aws.install import install
 from local.aws.persistence import Saver
 from local.aws.sagemaker import service as sagemaker
@@ -38,7 +38,7 @@ def run(stack: config.LocalStack) -> None:
     end.set()
     (home.folder(stack) / "ready").unlink(missing_ok=True)
     service.close()
-    runtime.planes().stop_all()
+    running_planes.planes().stop_all()
 
 
 def _listener(stack: config.LocalStack) -> Config:

@@ -7,7 +7,7 @@ from ministack.services import eks
 
 from local.aws.eks.api_client import ApiServerError
 from local.aws.eks.control_planes import Plane
-from local.aws.eks.runtime import plane_of
+from local.aws.eks.running_planes import plane_of
 from local.aws.patches import replace
 
 log = logging.getLogger(__name__)

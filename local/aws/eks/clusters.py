@@ -9,7 +9,7 @@ from typing import Any, Final
 from ministack.core import responses
 from ministack.services import eks
 
-from local.aws.eks.runtime import planes
+from local.aws.eks.running_planes import planes
 from local.aws.patches import Patch, Response, replace, wrap
 from local.aws.waiting import wait_until
 

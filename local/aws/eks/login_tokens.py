@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from ministack.services import eks
 
-from local.aws.eks.runtime import planes
+from local.aws.eks.running_planes import planes
 from local.aws.patches import wrap
 
 Decoded = tuple[Any, dict[str, list[str]]]

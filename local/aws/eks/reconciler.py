@@ -20,7 +20,7 @@ from local.aws.eks.control_planes import Plane
 from local.aws.eks.load_balancers import Balancers
 from local.aws.eks.node_instances import complete_nodes, is_ready, launch, nodes_of, retire
 from local.aws.eks.nodegroups import Group
-from local.aws.eks.runtime import plane_of, planes
+from local.aws.eks.running_planes import plane_of, planes
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from ministack.services import eks
 
 from local.aws.eks import nodegroups, updates
-from local.aws.eks.runtime import planes
+from local.aws.eks.running_planes import planes
 from local.aws.eks.service_account_roles import issuer_keys
 from local.aws.patches import Response, wrap
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import jwt
 from ministack.services import iam, sts
 
-from local.aws.eks.runtime import planes
+from local.aws.eks.running_planes import planes
 from local.aws.patches import wrap
 
 

@@ -1,6 +1,7 @@
 """Nothing of ministack changes at import; one explicit call changes all of it, once."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import local.aws
 from local.aws import compatibility, install
 from local.aws.patches import Patch
 from local.aws.sagemaker.job_run import Platform
@@ -100,6 +102,11 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> tuple[Patch, ...]:
 def test_importing_every_module_changes_nothing_in_ministack(result: dict[str, Any]) -> None:
     assert {"local.aws.serve", "local.aws.__main__", "local.aws.eks.clusters"} <= set(result["modules"])
     assert result["by import"] == []
+
+
+def test_the_map_of_the_package_names_every_module(result: dict[str, Any]) -> None:
+    words = set(re.findall(r"\w+", str(local.aws.__doc__)))
+    assert {name.rpartition(".")[2] for name in result["modules"]} - words == set()
 
 
 def test_install_changes_what_the_patches_name_and_nothing_else(
