@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from include.etl import read
+from include.etl import raw_file
 from include.etl.columns import HEADERS, SILVER
 from tests.include.etl.weekly import changed, joined, large_basket, of_basket, value
 
@@ -88,7 +88,7 @@ def test_order_of_rows_in_the_file_does_not_matter(clean, lines, silver):
 def test_a_file_of_many_blocks_and_ranges_gives_the_same_rows(clean, text, silver, monkeypatch, range_rows, key_rows):
     clean(text)
     expected = pl.read_parquet(silver / "part-0.parquet")
-    monkeypatch.setattr(read, "BLOCK_BYTES", 5000)
+    monkeypatch.setattr(raw_file, "BLOCK_BYTES", 5000)
     monkeypatch.setattr("include.etl.external_sort.RANGE_ROWS", range_rows)
     monkeypatch.setattr("include.etl.external_sort.BATCH_ROWS", 16)
     monkeypatch.setattr("include.etl.external_sort.KEY_ROWS", key_rows)
@@ -107,7 +107,7 @@ HEADER = joined([",".join(HEADERS["seg_1,seg_2"])])
     ("damage", "said"),
     [
         (lambda text: text.replace("SPEND", "PRICE", 1), "row 1: not the header of a weekly file (column 6 is PRICE"),
-        (lambda text: text.replace("seg_1", "CUST_PRICE_SENSITIVITY", 1), "the customer's segment being either"),
+        (lambda text: text.replace("seg_1", "CUST_PRICE_SENSITIVITY", 1), "the customer's two segment columns are either"),
         (lambda text: text.replace(",STORE_REGION", "", 1), "column 22 is missing, expected STORE_REGION"),
         (lambda text: text.split("\n", 1)[1], "row 1: not the header"),
         (lambda text: "", "is empty"),
@@ -253,7 +253,7 @@ def test_week_without_a_labelled_basket_is_refused(clean, lines, failure, silver
     rows = [changed(line, BASKET_PRICE_SENSITIVITY="XX") for line in lines[1:]]
     assert clean(joined([lines[0], *rows])) == 1
     assert "none of its" in failure()
-    assert "there is nothing to learn from this week" in failure()
+    assert "a model cannot learn from this week" in failure()
     assert list(silver.iterdir()) == []
 
 
