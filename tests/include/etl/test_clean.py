@@ -107,7 +107,7 @@ HEADER = joined([",".join(HEADERS["seg_1,seg_2"])])
     ("damage", "said"),
     [
         (lambda text: text.replace("SPEND", "PRICE", 1), "row 1: not the header of a weekly file (column 6 is PRICE"),
-        (lambda text: text.replace("seg_1", "CUST_PRICE_SENSITIVITY", 1), "the customer's two segment columns are either"),
+        (lambda text: text.replace("seg_1", "CUST_PRICE_SENSITIVITY", 1), "two segment columns are either"),
         (lambda text: text.replace(",STORE_REGION", "", 1), "column 22 is missing, expected STORE_REGION"),
         (lambda text: text.split("\n", 1)[1], "row 1: not the header"),
         (lambda text: "", "is empty"),
