@@ -52,7 +52,7 @@ REPORTED = (
 """What a person can do something about: one line, no traceback. ValueError comes from RETAIL_* settings."""
 
 
-EMBEDDED_ONLY = ("image", "verify-image", "kubeconfig", "aws-env")
+EMBEDDED_ONLY = ("image", "image-verify", "kubeconfig", "aws-env")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -66,7 +66,7 @@ def _start_supervisor(stack: config.LocalStack) -> subprocess.Popen[bytes]:
 
     log = stack.state / "log" / "supervisor.log"
     log.parent.mkdir(exist_ok=True)
-    kube = {} if config.on_account() else {"KUBE_ASSETS": str(assets.ensure())}
+    kube = {} if config.on_aws() else {"KUBE_ASSETS": str(assets.ensure())}
     env = environment.base(stack) | kube
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -130,7 +130,7 @@ def _print_addresses(stack: config.LocalStack) -> None:
     console.print(
         f"Airflow    {stack.airflow_url}  user [bold]{environment.USER}[/], password [bold]{escape(password)}[/]"
     )
-    if config.on_account():
+    if config.on_aws():
         console.print(f"AWS        account {settings().account_id}, as boto3 finds you")
         return
     console.print(f"AWS        {stack.aws_url}  (make -s aws-env)")
@@ -196,7 +196,7 @@ def status(stack: config.LocalStack) -> bool:
     if not alive:
         console.print("down: `make up` starts it")
         return False
-    if not config.on_account():
+    if not config.on_aws():
         console.print(f"cluster    {_nodes(stack)}")
     _print_addresses(stack)
     told = supervisor.read_status(stack.state)
@@ -254,7 +254,7 @@ def _parser() -> argparse.ArgumentParser:
         "down": "stop everything; the state stays",
         "status": "what runs; exit status 1 unless all of it does",
         "image": "build and push the code images",
-        "verify-image": "whether the registry has the code images of this source, with their bills of materials",
+        "image-verify": "whether the registry has the code images of this source, with their bills of materials",
         "token": "print an API token of Airflow",
         "kubeconfig": "print the path of an admin kubeconfig",
         "aws-env": "print export lines for boto3 and the AWS CLI",
@@ -277,8 +277,8 @@ def run(arguments: argparse.Namespace) -> int:
     os.environ |= environment.retail(stack)
     if arguments.command == "status":
         return 0 if status(stack) else 1
-    if arguments.command in EMBEDDED_ONLY and config.on_account():
-        raise CommandError(f"serves the local stack only, and {config.AWS} says account")
+    if arguments.command in EMBEDDED_ONLY and config.on_aws():
+        raise CommandError(f"works on the local stack only, and the target is {config.TARGET}=aws")
     if arguments.command == "ingest":
         ingest.main(arguments.files)
         return 0
@@ -288,7 +288,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.command == "run-once":
         runs.once(stack, arguments.dag, arguments.conf, start, down)
         return 0
-    commands = {"up": up, "down": down, "image": image, "verify-image": verify_image, "token": token}
+    commands = {"up": up, "down": down, "image": image, "image-verify": verify_image, "token": token}
     (commands | {"kubeconfig": kubeconfig, "aws-env": aws_env, "clean": clean})[arguments.command](stack)
     return 0
 

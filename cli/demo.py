@@ -148,8 +148,9 @@ def transform(demo: Demo, said: Said, weeks: list[str]) -> None:
     until = time.monotonic() + PATIENCE
     done: set[str] = set()
     while len(done) < len(runs):
+        states = {run["dag_run_id"]: run["state"] for run in demo.airflow.runs("etl")}
         for week in runs.keys() - done:
-            state = demo.airflow.run("etl", runs[week])["state"]
+            state = states[runs[week]]
             if state == "failed":
                 raise DemoError(why_failed(demo.airflow, "etl", runs[week]))
             if state == "success":
@@ -307,8 +308,8 @@ def main() -> int:
     began = time.monotonic()
     data = os.environ.get("DATA") or None
     try:
-        if config.on_account():
-            raise DemoError(f"the demo lives in the local stack, {config.AWS} says account")
+        if config.on_aws():
+            raise DemoError(f"the demo needs the local stack, and the target is {config.TARGET}=aws")
         if data:
             weekly_files(data, config.state_dir())  # a wrong folder is told before anything starts
         start()

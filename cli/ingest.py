@@ -96,7 +96,7 @@ def main(paths: list[str]) -> None:
     stack = config.load()
     files = [weekly_file(Path(path)) for path in paths]
     airflow = Airflow(stack)
-    account = config.on_account()
+    account = config.on_aws()
     aws, endpoint = (boto3.Session(region_name=REGION), None) if account else (session(stack), stack.aws_url)
     new = land(aws, endpoint, files)
     s3 = aws.client("s3", endpoint_url=endpoint)

@@ -1,7 +1,7 @@
 """Runs one DAG to its end and says how it goes: `make run DAG=train CONF='{"force": true}'`.
 
 `run` asks the Airflow that is up. `once` starts an Airflow for this run alone, with no other DAG in it, and takes it
-down afterwards: what a workflow on GitHub does, with LOCAL_AWS=account. A run that waits for a person goes on waiting,
+down afterwards: what a workflow on GitHub does, with MLOPS_TARGET=aws. A run that waits for a person goes on waiting,
 but for `train`: its work is done when its model is registered as PendingManualApproval.
 """
 

@@ -50,7 +50,7 @@ class Assumed:
         "the metric `IncomingBytes` of `AWS/Logs`",
     )
     metrics: int = _because(20, "the API's, the cost schedule's; each name and dimension counts")
-    etl_minutes: float = _because(5, "each of a week's two jobs")
+    etl_minutes: float = _because(5, "a week's job, mostly the start of its machine")
     fit_minutes: float = _because(20, "a full-size training")
     evaluate_minutes: float = _because(10, "its evaluation")
     etl_runs_a_week: float = _because(1, "the weekly file")
@@ -291,7 +291,7 @@ def jobs() -> list[Line]:
     volume = costs.hourly(Kind.SAGEMAKER_VOLUME_GB, count=VOLUME_GB)
     rows = []
     for what, instance, minutes, runs in (
-        ("etl jobs", ours.processing_instance, 2 * a.etl_minutes, etl),
+        ("etl jobs", ours.processing_instance, a.etl_minutes, etl),
         ("training jobs", ours.training_instance, a.fit_minutes, train),
         ("evaluation jobs", ours.processing_instance, a.evaluate_minutes, train),
     ):

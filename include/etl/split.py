@@ -1,6 +1,6 @@
 """The splitting job: read a week's silver, write gold.
 
-<base>/processing/input/silver/  part-0.parquet, _quality.json
+<base>/processing/input/silver/  part-0.parquet, _quality.json (output/silver when one job cleans and splits)
 <base>/processing/output/gold/   split={train,validation,test}/shop_week=YYYYWW/part-0.parquet,
                                  _products/shop_week=YYYYWW/part-0.parquet, _manifest/YYYYWW.json
 """
@@ -25,7 +25,15 @@ from include.settings import settings
 
 def run(base: Path, week: str) -> GoldManifest:
     """Write gold and return the week's manifest. EtlError, and no output, when the silver is not this week's."""
-    source = base / "processing" / "input" / "silver"
+    return _split(base, week, source=base / "processing" / "input" / "silver")
+
+
+def run_on_cleaned(base: Path, week: str) -> GoldManifest:
+    """Do the same with the silver that the cleaning step of the same job has just written."""
+    return _split(base, week, source=base / "processing" / "output" / "silver")
+
+
+def _split(base: Path, week: str, source: Path) -> GoldManifest:
     quality = _verified_report(source, week)
     silver = source / "part-0.parquet"
     output = base / "processing" / "output" / "gold"

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from include.baskets.errors import BundleError
-from include.job import base_folder, end_on_sigterm, fail
+from include.job import base_folder, end_on_sigterm, report_failure
 from include.train.errors import TrainingError
 
 
@@ -28,10 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _job(options.job)(options.base)
     except (TrainingError, BundleError) as error:
-        return fail(options.base, f"{options.job}: {error}")
+        return report_failure(options.base, f"{options.job}: {error}")
     except Exception as error:
         traceback.print_exc()
-        return fail(options.base, f"{options.job} failed unexpectedly: {type(error).__name__}: {error}")
+        return report_failure(options.base, f"{options.job} failed unexpectedly: {type(error).__name__}: {error}")
     return 0
 
 

@@ -1,6 +1,7 @@
 """Who one is in the embedded AWS: the bootstrap IAM user, an administrator that is not root."""
 
 import json
+from typing import Any
 
 import boto3
 
@@ -35,7 +36,7 @@ def client_env(stack: config.LocalStack) -> dict[str, str]:
 class Session(boto3.Session):
     """A boto3 session whose clients talk to the local stack's endpoint, whatever this process's environment says."""
 
-    def __init__(self, endpoint: str, **keys: str) -> None:
+    def __init__(self, endpoint: str, **keys: Any) -> None:
         super().__init__(**keys)
         self.endpoint = endpoint
 

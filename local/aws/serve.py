@@ -14,9 +14,13 @@ from hypercorn.config import Config
 
 from local.aws import home, root, schedules, tagging
 from local.aws import recovery as interrupted
+from local.aws.cloudformation import operations_resources as operations  # noqa: F401 - patches of ministack
+from local.aws.cloudwatch import embedded_metrics as emf  # noqa: F401 - patches of ministack
+from local.aws.ec2 import network_interfaces as networks  # noqa: F401 - patches of ministack
 from local.aws.ecr import registry as ecr  # noqa: F401 - patches of ministack
 from local.aws.eks import clusters as eks
 from local.aws.eks import nodegroups
+from local.aws.iam import enforcement  # noqa: F401 - patches of ministack
 from local.aws.persistence import Saver
 from local.aws.sagemaker import service as sagemaker
 from local.stack import config

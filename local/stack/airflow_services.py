@@ -13,10 +13,9 @@ from local.stack.postgres import Postgres
 
 COMMANDS = {
     "api-server": [str(BIN / "airflow"), "api-server"],
-    # Without log servers, see local/stack/airflow_logs.py.
-    "scheduler": [str(BIN / "airflow"), "scheduler", "--skip-serve-logs"],
+    "scheduler": [str(BIN / "python"), "-m", "local.stack.airflow_scheduler"],
     "dag-processor": [str(BIN / "airflow"), "dag-processor"],
-    "triggerer": [str(BIN / "airflow"), "triggerer", "--skip-serve-logs"],
+    "triggerer": [str(BIN / "airflow"), "triggerer", "--skip-serve-logs"],  # see local/stack/airflow_logs.py
 }
 _HEARTBEATS = {
     "scheduler": ("scheduler", "latest_scheduler_heartbeat"),

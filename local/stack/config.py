@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,11 @@ ROOT = Path(__file__).resolve().parents[2]
 MARK = "LOCAL_STACK_DIR"
 """Environment variable that every process of a local stack carries, so that it can be found after a kill -9."""
 
-AWS = "LOCAL_AWS"
-"""Which AWS Airflow works on: `embedded`, or `account`, the one that boto3 finds in the caller's environment."""
+TARGET = "MLOPS_TARGET"
+"""What Airflow works on: `local`, the local stack (default), or `aws`, the account that boto3 finds for the caller."""
+TARGETS = ("local", "aws")
+RETIRED = ("LOCAL_AWS", "LOCAL_WORLD")
+"""Earlier spellings of TARGET: refused, so that nobody works on another target than the one they named."""
 ONLY_DAG = "LOCAL_ONLY_DAG"
 """The one DAG that an Airflow has which was started for one run; unset: all of `dags/`."""
 VARIABLES = "PIPELINE_VARIABLES"
@@ -167,25 +170,41 @@ def _variables() -> dict[str, str]:
     return {name: value for name, value in given if name.startswith(PREFIX)}
 
 
+def _refuse_retired(env: Mapping[str, str], where: object) -> None:
+    """Raise ConfigError when an earlier spelling of MLOPS_TARGET is set."""
+    for name in RETIRED:
+        if value := env.get(name):
+            target = "aws" if value in ("account", "aws") else "local"
+            raise ConfigError(f"{where}: {name}={value} is no longer read: write {TARGET}={target} instead")
+
+
 def local_env() -> dict[str, str]:
-    """`.env` of the checkout, under the settings among a pipeline's variables, under the process's own environment.
-    ConfigError names a LOCAL_* key that there is not."""
-    env = read_env(ROOT / ".env")
-    known = {"LOCAL_STATE", AWS, "LOCAL_KUBE_PORT", *(f"LOCAL_{name.upper()}_PORT" for name in DEFAULT_PORTS)}
-    if unknown := sorted(key for key in env if key.startswith("LOCAL_") and key not in known):
-        raise ConfigError(f"{ROOT / '.env'}: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    """Return `.env` of the checkout, overridden by the settings of a pipeline, overridden by the process environment.
+
+    Raise ConfigError for an unknown LOCAL_* or MLOPS_* key of `.env`, and for an earlier spelling of MLOPS_TARGET.
+    """
+    env_file = ROOT / ".env"
+    env = read_env(env_file)
+    _refuse_retired(env, env_file)
+    _refuse_retired(os.environ, "environment")
+    known = {"LOCAL_STATE", TARGET, "LOCAL_KUBE_PORT", *(f"LOCAL_{name.upper()}_PORT" for name in DEFAULT_PORTS)}
+    if unknown := sorted(key for key in env if key.startswith(("LOCAL_", "MLOPS_")) and key not in known):
+        raise ConfigError(f"{env_file}: unknown {', '.join(unknown)}; known keys are {', '.join(sorted(known))}")
     return env | _variables() | dict(os.environ)
 
 
-def on_account() -> bool:
-    """Whether Airflow works on an AWS account. ConfigError when the choice is unknown, or leaves open which account."""
+def on_aws() -> bool:
+    """Return whether the target is an AWS account.
+
+    Raise ConfigError when MLOPS_TARGET has another value than those of TARGETS, or when it does not say which account.
+    """
     env = local_env()
-    choice = env.get(AWS) or "embedded"
-    if choice not in ("embedded", "account"):
-        raise ConfigError(f"{AWS}={choice}: embedded or account")
-    if choice == "account" and not env.get("RETAIL_ACCOUNT_ID"):
-        raise ConfigError(f"{AWS}=account: RETAIL_ACCOUNT_ID says which account")
-    return choice == "account"
+    target = env.get(TARGET) or "local"
+    if target not in TARGETS:
+        raise ConfigError(f"{TARGET}={target}: expected {' or '.join(TARGETS)}")
+    if target == "aws" and not env.get("RETAIL_ACCOUNT_ID"):
+        raise ConfigError(f"{TARGET}=aws: set RETAIL_ACCOUNT_ID, so that it is clear which account")
+    return target == "aws"
 
 
 def state_dir() -> Path:

@@ -204,7 +204,7 @@ class Supervisor:
     def _services(self) -> Iterator[Service]:
         stack, ready = self.stack, self.stack.state / "aws" / "ready"
         python = str(config.ROOT / ".venv/local-aws/bin/python")
-        if not config.on_account():
+        if not config.on_aws():
             yield Service(
                 AWS,
                 [python, "-m", "local.aws"],
@@ -227,7 +227,7 @@ class Supervisor:
             yield Service(
                 name,
                 command,
-                env=lambda: environment.with_aws(stack, {} if config.on_account() else client_env(stack)),
+                env=lambda: environment.with_aws(stack, {} if config.on_aws() else client_env(stack)),
                 healthy=functools.partial(services.healthy, stack, name),
                 log=self.log_dir / f"{name}.log",
                 port=stack.airflow if name == "api-server" else None,

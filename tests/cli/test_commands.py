@@ -36,7 +36,7 @@ class Commands:
 
     @property
     def env(self) -> dict[str, str]:
-        ours = ("LOCAL_", "RETAIL_", "AWS_", "AIRFLOW")
+        ours = ("LOCAL_", "MLOPS_", "RETAIL_", "AWS_", "AIRFLOW")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return kept | {"LOCAL_STATE": str(self.state), "COLUMNS": "200"}
 
@@ -222,7 +222,7 @@ def test_a_paused_dag_is_not_run(live):
 def test_an_airflow_of_one_run_works_on_the_aws_that_boto3_finds_and_is_gone_afterwards(live, down, monkeypatch):
     """The embedded AWS of the one local stack is the account of the other, which has none."""
     account = dict(line.removeprefix("export ").split("=", 1) for line in live.ok("aws-env").splitlines())
-    given = account | {"LOCAL_AWS": "account", "RETAIL_ACCOUNT_ID": "123456789012", "RETAIL_POLL_SECONDS": "1"}
+    given = account | {"MLOPS_TARGET": "aws", "RETAIL_ACCOUNT_ID": "123456789012", "RETAIL_POLL_SECONDS": "1"}
     monkeypatch.setattr(Commands, "env", property(lambda self: base_env(self) | given))
     done = down.ok("run-once", "provision", "--conf", '{"dry_run": true}')
     assert re.search(r"provision succeeded: \d+ success", done)

@@ -1,4 +1,4 @@
-"""Where weekly files land: in the embedded AWS, or in the account that `LOCAL_AWS=account` means."""
+"""Where weekly files land: in the embedded AWS, or in the account that `MLOPS_TARGET=aws` means."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +36,7 @@ def test_files_land_in_the_embedded_aws(
 
 
 def test_files_land_in_the_account(landed: list[tuple], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(config.AWS, "account")
+    monkeypatch.setenv(config.TARGET, "aws")
     monkeypatch.setenv("RETAIL_ACCOUNT_ID", "210987654321")
     ingest.main([str(tmp_path / "transactions_200607.csv")])
     ((aws, endpoint, _),) = landed

@@ -1,5 +1,10 @@
 """What users and other parts rely on: Params, schedules, order of tasks."""
 
+import ast
+import inspect
+import re
+import sys
+
 import pendulum
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
@@ -176,9 +181,10 @@ def ancestors(dag, task_id):
 
 def test_nothing_is_torn_down_before_the_plan_and_the_answer(bag):
     teardown = bag.dags["teardown"]
-    for task in teardown.tasks:
-        if task.task_id not in ("plan", "whether_to_ask", "ask", "begin"):
-            assert {"plan", "begin"} <= ancestors(teardown, task.task_id)
+    before = {"plan", "whether_to_ask", "ask", "begin"}
+    assert before < set(teardown.task_ids)
+    for task_id in set(teardown.task_ids) - before:
+        assert {"plan", "begin"} <= ancestors(teardown, task_id)
     assert upstream(teardown, "begin") == {"ask", "whether_to_ask"}
 
 
@@ -209,7 +215,44 @@ def test_keep_data_is_the_lakes_only(bag):
     assert set(kept) == {*ORDER, AUDIT}
 
 
-def test_provision_and_teardown_run_as_the_person(bag):
-    for dag_id, dag in bag.dags.items():
-        connections = {task.aws_conn_id for task in dag.tasks if hasattr(task, "aws_conn_id")}
-        assert (connections == {"aws_admin"}) == (dag_id in ("provision", "teardown"))
+AS_THE_PERSON = {"provision": "retail_mlops.provision.tasks", "teardown": "retail_mlops.teardown.tasks"}
+"""DAG → the only module that its Python tasks are from."""
+
+
+def connections(dag):
+    """The connections that the DAG's operators are given."""
+    return {task.aws_conn_id for task in dag.tasks if hasattr(task, "aws_conn_id")}
+
+
+def modules(dag):
+    """The modules that the functions of the DAG's Python tasks are from."""
+    functions = [task.python_callable for task in dag.tasks if hasattr(task, "python_callable")]
+    return {function.__module__ for function in functions}
+
+
+def clients(module):
+    """Source text of the connection with which a module's functions make each of their AWS clients; "" for none."""
+    calls = [node for node in ast.walk(ast.parse(inspect.getsource(sys.modules[module]))) if isinstance(node, ast.Call)]
+    made = [call for call in calls if re.search(r"(Hook|^Clients)$", ast.unparse(call.func))]
+    named = [[word.value for word in call.keywords if word.arg == "aws_conn_id"] or call.args[:1] for call in made]
+    return [ast.unparse(given[0]) if given else "" for given in named]
+
+
+@pytest.mark.parametrize("dag_id", AS_THE_PERSON)
+def test_provision_and_teardown_run_as_the_person(bag, dag_id):
+    """Their operators, and every client that their Python tasks make."""
+    dag = bag.dags[dag_id]
+    assert connections(dag) == {"aws_admin"}
+    assert modules(dag) == {AS_THE_PERSON[dag_id]}
+    made = clients(AS_THE_PERSON[dag_id])
+    assert len(made) > 5
+    assert set(made) == {"ADMIN"}
+
+
+def test_no_other_dag_runs_as_the_person(bag):
+    others = [dag for dag_id, dag in bag.dags.items() if dag_id not in AS_THE_PERSON]
+    assert set.union(*map(connections, others)) == {"aws_default"}
+    found = {module for dag in others for module in modules(dag)}
+    assert len(found) >= 4
+    for module in found:
+        assert not {"ADMIN", "'aws_admin'"} & set(clients(module)), module

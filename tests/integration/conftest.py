@@ -48,9 +48,10 @@ class Live:
         """The supervisor's own account of its services: name -> pid, state, restarts."""
         return json.loads((self.stack.state / "status.json").read_text())
 
-    def kubectl(self, *args: str, check: bool = True) -> str:
+    def kubectl(self, *args: str, check: bool = True, kubeconfig: Path | None = None) -> str:
         """kubectl as the cluster's administrator; its output, errors included."""
-        command = [assets.ensure() / "kubectl", "--kubeconfig", self.stack.state / "kubeconfig", *args]
+        login = kubeconfig or self.stack.state / "kubeconfig"
+        command = [assets.ensure() / "kubectl", "--kubeconfig", login, *args]
         done = subprocess.run(command, capture_output=True, text=True)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout + done.stderr

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 
 WITHIN = 30
 """Seconds in which the job must have ended."""
-KINDS = {"etl": ("clean", "Processing"), "train": ("fit", "Training")}
+KINDS = {"etl": ("build", "Processing"), "train": ("fit", "Training")}
 """DAG → its first task with a job, and the kind of that job."""
 
 

@@ -6,14 +6,17 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from include import lake
-from include.settings import settings
+from include.settings import API_NAME, CLUSTER_NAME, NAMESPACE, settings
 from local.stack import config
 from local.stack.processes import members
+from tests.private_stack import WEEKS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
@@ -32,7 +35,7 @@ def test_demo_meets_the_kpi_and_reports_it(live):
     assert demo["ladder"]["aggregates"][0] < settings().min_accuracy, (
         "aggregates alone must not pass: the data would be too easy"
     )
-    assert len(demo["weeks"]) == 6
+    assert len(demo["weeks"]) == WEEKS
     assert demo["rows"] > demo["baskets"] > 0
     assert demo["endpoint"].startswith("http://127.0.0.1:")
 
@@ -90,9 +93,19 @@ def test_ingest_lands_a_file_once_and_refuses_another_for_its_week(live, tmp_pat
 
 def test_pods_run_on_the_cluster_that_the_stack_made(live):
     eks = live.client("eks")
-    assert eks.list_clusters()["clusters"] == ["mlops-retail-cluster"]
-    status = live.local("kubeconfig").stdout.strip()
-    assert status.endswith("kubeconfig")
+    assert eks.list_clusters()["clusters"] == [CLUSTER_NAME]
+    cluster = eks.describe_cluster(name=CLUSTER_NAME)["cluster"]
+    shown = Path(live.local("kubeconfig").stdout.strip())
+    (known,) = yaml.safe_load(shown.read_text())["clusters"]
+    assert known["cluster"]["server"] == cluster["endpoint"]
+
+    def listed(*what):
+        return json.loads(live.kubectl("get", *what, "-o", "json", kubeconfig=shown))["items"]
+
+    pods = listed("pods", "-n", NAMESPACE, "-l", f"app.kubernetes.io/name={API_NAME}")
+    nodes = listed("nodes", "-l", f"eks.amazonaws.com/nodegroup={settings().nodegroup}")
+    assert {pod["status"]["phase"] for pod in pods} == {"Running"}
+    assert {pod["spec"]["nodeName"] for pod in pods} <= {node["metadata"]["name"] for node in nodes}
 
 
 def test_everything_listens_on_loopback_only(live):

@@ -92,6 +92,37 @@ def test_second_question_shows_the_cost_and_its_rejection_deletes_nothing(live):
     assert stacks(live) == before
 
 
+def objects(live, prefix):
+    """Key → ETag of the lake's objects below the prefix."""
+    pages = live.client("s3").get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix)
+    return {found["Key"]: found["ETag"] for page in pages for found in page.get("Contents", [])}
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1500)
+def test_scaled_down_it_goes_too_and_the_data_it_kept_serves_the_next_environment(live):
+    lake = {layer: objects(live, f"{layer}/") for layer in ("raw", "silver", "gold")}
+    assert all(lake.values())
+    live.airflow.unpause("scale_down")
+    down = live.airflow.trigger("scale_down")
+    assert live.airflow.wait("scale_down", down, 300)["state"] == "success"
+
+    run = live.airflow.trigger("teardown", {**CONFIRMED, "keep_data": True})
+
+    assert ended(live, run, 420) == ("success", "")
+    assert settings().bucket in live.airflow.log("teardown", run, "inventory").partition("kept:")[2]
+    assert list(stacks(live)) == [f"{OURS}-lake"]
+    assert live.client("eks").list_clusters()["clusters"] == []
+    assert {layer: objects(live, f"{layer}/") for layer in lake} == lake
+
+    live.local_demo()
+
+    assert {layer: objects(live, f"{layer}/") for layer in lake} == lake
+    demo = json.loads((live.stack.state / "demo.json").read_text())
+    with urllib.request.urlopen(demo["endpoint"] + "/ready", timeout=5) as answer:
+        assert answer.status == 200
+
+
 @pytest.fixture(scope="module")
 def planted(live):
     """One leftover of each kind: name in the inventory → how to remove it."""
@@ -170,34 +201,3 @@ def test_run_again_after_the_leftovers_are_gone_it_proves_that_nothing_is_left(l
         "training-job",
         "processing-job",
     }
-
-
-def objects(live, prefix):
-    """Key → ETag of the lake's objects below the prefix."""
-    pages = live.client("s3").get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix)
-    return {found["Key"]: found["ETag"] for page in pages for found in page.get("Contents", [])}
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(1500)
-def test_scaled_down_it_goes_too_and_the_data_it_kept_serves_the_next_environment(live):
-    lake = {layer: objects(live, f"{layer}/") for layer in ("raw", "silver", "gold")}
-    assert all(lake.values())
-    live.airflow.unpause("scale_down")
-    down = live.airflow.trigger("scale_down")
-    assert live.airflow.wait("scale_down", down, 300)["state"] == "success"
-
-    run = live.airflow.trigger("teardown", {**CONFIRMED, "keep_data": True})
-
-    assert ended(live, run, 420) == ("success", "")
-    assert settings().bucket in live.airflow.log("teardown", run, "inventory").partition("kept:")[2]
-    assert list(stacks(live)) == [f"{OURS}-lake"]
-    assert live.client("eks").list_clusters()["clusters"] == []
-    assert {layer: objects(live, f"{layer}/") for layer in lake} == lake
-
-    live.local_demo()
-
-    assert {layer: objects(live, f"{layer}/") for layer in lake} == lake
-    demo = json.loads((live.stack.state / "demo.json").read_text())
-    with urllib.request.urlopen(demo["endpoint"] + "/ready", timeout=5) as answer:
-        assert answer.status == 200

@@ -58,7 +58,7 @@ class ImageHook(EcrHook):
         images = [image for page in pages for image in page["imageDetails"] if is_image(image)]
         if not images:
             raise RetailError(
-                f"no image in {repository}: push one: `make image` (embedded), `make build-image push-image` (AWS)"
+                f"no image in {repository}: push one: `make image` (local stack), `make docker-build docker-push` (AWS)"
             )
         newest = max(images, key=lambda image: (image["imagePushedAt"], image["imageDigest"]))
         return f"{settings().repository(repository)}@{newest['imageDigest']}"

@@ -1,6 +1,7 @@
 """Deploys a stack of infra/: creates or updates it by change set, or finds that nothing has to change."""
 
 import datetime as dt
+import time
 from typing import Any, Final
 
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
@@ -20,6 +21,8 @@ from retail_mlops.triggers.cloudformation import StackTrigger
 
 LONGEST_WAIT: Final = 3600
 """Seconds; a cluster with its node group takes about fifteen minutes."""
+LOOK_SECONDS: Final = 0.2
+"""Between two looks at a stack while its task itself waits."""
 _WAITERS: Final = {"CREATE": "CREATE", "ROLLBACK": "CREATE", "UPDATE": "UPDATE", "DELETE": "DELETE", "IMPORT": "IMPORT"}
 """First word of a status that is in progress: whose end to wait for."""
 
@@ -60,7 +63,7 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
                 raise RetailError(f"the replacement in {name} was not approved (answered by {who}; reason: {reason})")
             self.log.info("approved by %s; reason: %s", who, reason)
             self.hook.execute_change_set(name, change_set)
-            self._defer(kind, name, "execute_complete")
+            self._finish(kind, name)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
         if event["status"] == "success":
@@ -96,7 +99,7 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
         if any(change.needs_a_person for change in found.changes):
             self._ask(context, wanted.name, found)
         self.hook.execute_change_set(wanted.name, change_set)
-        self._defer(found.kind, wanted.name, "execute_complete")
+        self._finish(found.kind, wanted.name)
 
     def _drift(self, name: str) -> list[str]:
         """Tells what was changed by hand. An update sets right only what it changes anyway: the rest is a person's."""
@@ -131,6 +134,20 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
     def _change_set(self, context: Context) -> str:
         ti = context["ti"]
         return f"run-{run_digest(ti.dag_id, ti.run_id)}-{ti.try_number}"
+
+    def _finish(self, kind: str, name: str) -> None:
+        """Wait for what was executed: a while here, as a small stack is over at once; then with a trigger."""
+        until = time.monotonic() + settings().wait_in_task_seconds
+        while time.monotonic() < until:
+            status = self.hook.status(name) or "gone"
+            if not status.endswith("_IN_PROGRESS"):
+                return self._assert_good(name, status, f"{kind}_COMPLETE")
+            time.sleep(LOOK_SECONDS)
+        self._defer(kind, name, "execute_complete")
+
+    def _assert_good(self, name: str, status: str | None, wanted: str) -> None:
+        if status != wanted:
+            raise RetailError(f"stack {name} is {status}:\n" + "\n".join(self.hook.failures(name)))
 
     def _defer(self, kind: str, name: str, method: str) -> None:
         poll = settings().poll_seconds

@@ -1,16 +1,17 @@
 """Tasks of `provision`: where it runs, what a fresh cluster gets, and what the smoke Job reads and must not read."""
 
+from __future__ import annotations
+
 import datetime as dt
 import os
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.hooks.sts import StsHook
 from airflow.sdk import Connection, Context, get_current_context
 from botocore.exceptions import BotoCoreError, ClientError
-from kubernetes.client.exceptions import ApiException
 
 from include import lake
 from include.settings import (
@@ -29,7 +30,8 @@ from retail_mlops.common.task_log import say, skip
 from retail_mlops.hooks.account import Clients
 from retail_mlops.hooks.cloudformation import readable
 from retail_mlops.hooks.ecr import ImageHook
-from retail_mlops.hooks.eks_cluster import Cluster, ClusterHook
+from retail_mlops.hooks.eks_cluster import Cluster
+from retail_mlops.hooks.eks_login import ClusterHook
 from retail_mlops.hooks.oci_registry import Repository
 from retail_mlops.hooks.oci_registry import copy as copy_image
 from retail_mlops.hooks.s3_lake import LakeHook
@@ -37,6 +39,9 @@ from retail_mlops.provision import alb_controller as controller
 from retail_mlops.release import releases
 from retail_mlops.schedule.tasks import is_stopped
 from retail_mlops.teardown.inventory import INGRESS_TAG, cluster_in
+
+if TYPE_CHECKING:
+    from retail_mlops.hooks.eks_cluster import Cluster
 
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
@@ -177,7 +182,7 @@ def install_controller() -> None:
     hook = ClusterHook(ADMIN)
     with hook.login() as cluster:
         vpc = hook.conn.describe_cluster(name=CLUSTER_NAME)["cluster"]["resourcesVpcConfig"]["vpcId"]
-        mine = Cluster(cluster.api, controller.NAME)
+        mine = cluster.within(controller.NAME)
         mine.apply(controller.manifests(image, vpc, _webhook_certificate(mine)))
         if LakeHook(ADMIN).document(lake.SCALED_DOWN) is not None or is_stopped(ADMIN):
             say("the environment is scaled down: the controller starts with its nodes")
@@ -187,6 +192,8 @@ def install_controller() -> None:
 
 def _webhook_certificate(cluster: Cluster) -> controller.Certificate:
     """The one that is there, so that running again changes nothing; or a new one."""
+    from kubernetes.client.exceptions import ApiException
+
     try:
         secret = cluster.core.read_namespaced_secret(controller.NAME, controller.NAME)
     except ApiException as error:

@@ -1,11 +1,13 @@
 """Tasks of `deploy`: from an approved model package to a release that answers, or back to the one before."""
 
+from __future__ import annotations
+
 import datetime as dt
 import hashlib
 import io
 import tarfile
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context, get_current_context
 from airflow.sdk.exceptions import AirflowException
@@ -18,12 +20,16 @@ from retail_mlops.common.errors import RetailError
 from retail_mlops.common.names import release_id
 from retail_mlops.common.task_log import say, skip
 from retail_mlops.hooks.ecr import ImageHook, split_reference
-from retail_mlops.hooks.eks_cluster import Cluster, ClusterHook
+from retail_mlops.hooks.eks_cluster import Cluster
+from retail_mlops.hooks.eks_login import ClusterHook
 from retail_mlops.hooks.model_registry import APPROVED, ModelPackage, RegistryHook
 from retail_mlops.hooks.s3_lake import LakeHook
 from retail_mlops.release import releases
 from retail_mlops.release.releases import Release
 from retail_mlops.schedule.tasks import capacity_of
+
+if TYPE_CHECKING:
+    from retail_mlops.hooks.eks_cluster import Cluster
 
 
 # --- pure ---
@@ -210,9 +216,9 @@ def verification(context: Context, jinja_env: Any = None) -> dict[str, Any]:
 
 
 def remove_canary() -> None:
-    """The stable pods are of the same release now."""
+    """The stable pods are of the same release now. Nobody needs to watch the canary's pod drain."""
     with ClusterHook().login() as cluster:
-        cluster.delete_deployment(releases.CANARY)
+        cluster.start_deletion(releases.CANARY)
 
 
 KEEP, ON, OFF = "keep", "on", "off"

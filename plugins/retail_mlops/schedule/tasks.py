@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk import Context, get_current_context
@@ -14,7 +14,7 @@ from include.settings import METRIC_NAMESPACE, settings
 from retail_mlops.common.dag_defaults import AIRFLOW
 from retail_mlops.common.errors import RetailError
 from retail_mlops.common.task_log import say, skip
-from retail_mlops.hooks.eks_cluster import ClusterHook
+from retail_mlops.hooks.eks_login import ClusterHook
 from retail_mlops.hooks.eks_nodegroups import NodeGroupHook
 from retail_mlops.hooks.s3_lake import LakeHook
 from retail_mlops.release import releases
@@ -23,6 +23,9 @@ from retail_mlops.schedule import records as scaling
 from retail_mlops.schedule.capacity import Capacity
 from retail_mlops.schedule.records import Phase, Record, State, TimeOff
 from retail_mlops.schedule.running import RunningHook
+
+if TYPE_CHECKING:
+    from retail_mlops.schedule.capacity import Capacity
 
 PATIENCE: Final = 40
 """How many polls one step may take: 20 minutes at the default of 30 s."""
@@ -104,6 +107,8 @@ def _skip_without_cluster() -> None:
 
 
 def capacity_of(cluster: Any, patience: int = PATIENCE) -> Capacity:
+    from retail_mlops.schedule.capacity import Capacity  # with the Kubernetes client, as at login
+
     poll = settings().poll_seconds
     return Capacity(cluster, timeout=patience * poll, poll=poll)
 

@@ -1,24 +1,28 @@
 """Tasks of `teardown`: what will go and what it costs, the steps of the deletion, the proof that nothing is left."""
 
+from __future__ import annotations
+
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowException
-from kubernetes import client
-from kubernetes.client.exceptions import ApiException
 
 from include.settings import CLUSTER_NAME, NAMESPACE, settings
 from retail_mlops.common.dag_defaults import ADMIN, ROOT
 from retail_mlops.common.errors import RetailError
 from retail_mlops.common.task_log import say
-from retail_mlops.hooks.eks_cluster import Cluster, ClusterHook
+from retail_mlops.hooks.eks_cluster import Cluster
+from retail_mlops.hooks.eks_login import ClusterHook
 from retail_mlops.operators.approval import Answer
 from retail_mlops.provision.tasks import clean_up_smoke
 from retail_mlops.schedule.tasks import is_stopped
 from retail_mlops.teardown.deletion import TeardownHook
 from retail_mlops.teardown.inventory import Inventory, table
 from retail_mlops.teardown.search import InventoryHook
+
+if TYPE_CHECKING:
+    from retail_mlops.hooks.eks_cluster import Cluster
 
 PATIENCE = 600
 """Seconds that jobs, load balancers and pods may take to end."""
@@ -114,6 +118,8 @@ def remove_endpoint() -> list[str]:
 
 def cluster_endpoints(cluster: Cluster) -> list[str]:
     """Deletes Services of type LoadBalancer and Ingresses in every namespace; their names."""
+    from kubernetes import client
+
     network, removed = client.NetworkingV1Api(cluster.api), []
     for service in cluster.core.list_service_for_all_namespaces().items:
         if service.spec.type == "LoadBalancer":
@@ -195,6 +201,8 @@ def take_inventory() -> dict[str, Any]:
 
 
 def _there_or_not(delete: Any, *names: str) -> None:
+    from kubernetes.client.exceptions import ApiException
+
     try:
         delete(*names)
     except ApiException as error:

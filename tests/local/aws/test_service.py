@@ -61,9 +61,8 @@ def test_secrets_are_for_their_owner_only(service: Service) -> None:
 
 def test_it_listens_on_loopback_only(service: Service) -> None:
     assert service.process is not None
-    for connection in psutil.Process(service.process.pid).net_connections("inet"):
-        if connection.status == psutil.CONN_LISTEN:
-            assert connection.laddr.ip == "127.0.0.1"
+    connections = psutil.Process(service.process.pid).net_connections("inet")
+    assert {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
     with socket.create_connection(("127.0.0.1", service.stack.aws)):
         pass
 
@@ -283,6 +282,23 @@ def test_log_events_in_embedded_metric_format_become_metrics(service: Service) -
         return sum(point["Sum"] for point in points)
 
     assert eventually(lambda: total() == 5.0 and total()) == 5.0
+
+
+def test_log_events_are_those_of_the_streams_with_the_prefix(service: Service) -> None:
+    logs, group = service.client("logs"), "/aws/sagemaker/ProcessingJobs"
+    logs.create_log_group(logGroupName=group)
+    for job in ("job-1", "job-10"):
+        logs.create_log_stream(logGroupName=group, logStreamName=f"{job}/algo-1")
+        events = [{"timestamp": int(time.time() * 1000), "message": f"of {job}"}]
+        logs.put_log_events(logGroupName=group, logStreamName=f"{job}/algo-1", logEvents=events)
+
+    def messages(**which: Any) -> list[str]:
+        return sorted(event["message"] for event in logs.filter_log_events(logGroupName=group, **which)["events"])
+
+    assert messages(logStreamNamePrefix="job-1/") == ["of job-1"]
+    assert messages(logStreamNamePrefix="job-2/") == []
+    assert messages(logStreamNamePrefix="job-1") == messages() == ["of job-1", "of job-10"]
+    assert code_of(logs.filter_log_events, logGroupName="/none", logStreamNamePrefix="x") == "ResourceNotFoundException"
 
 
 def test_metrics_are_written_into_the_namespace_that_a_policy_names_and_no_other(service: Service) -> None:

@@ -93,17 +93,17 @@ def test_connections_name_no_endpoint(stack):
     assert "endpoint" not in found["AIRFLOW_CONN_AWS_ADMIN"] + found["AIRFLOW_CONN_AWS_DEFAULT"]
 
 
-# --- LOCAL_AWS=account ---
+# --- MLOPS_TARGET=aws ---
 @pytest.fixture
-def on_account(stack: config.LocalStack, monkeypatch: pytest.MonkeyPatch) -> config.LocalStack:
-    monkeypatch.setenv(config.AWS, "account")
+def on_aws(stack: config.LocalStack, monkeypatch: pytest.MonkeyPatch) -> config.LocalStack:
+    monkeypatch.setenv(config.TARGET, "aws")
     monkeypatch.setenv("RETAIL_ACCOUNT_ID", "210987654321")
     return stack
 
 
-def test_on_an_account_airflow_is_whom_boto3_finds(on_account, monkeypatch):
+def test_on_an_account_airflow_is_whom_boto3_finds(on_aws, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "work")
-    found = environment.with_aws(on_account, {})
+    found = environment.with_aws(on_aws, {})
     assert found["AWS_PROFILE"] == "work"
     assert "AWS_ENDPOINT_URL" not in found
     admin, default = (json.loads(found[f"AIRFLOW_CONN_AWS_{name}"]) for name in ("ADMIN", "DEFAULT"))
@@ -112,20 +112,20 @@ def test_on_an_account_airflow_is_whom_boto3_finds(on_account, monkeypatch):
     assert "login" not in default
 
 
-def test_on_an_account_no_setting_of_the_embedded_stack_is_in_force(on_account):
-    assert environment.retail(on_account) == {"RETAIL_ACCOUNT_ID": "210987654321"}
+def test_on_an_account_no_setting_of_the_embedded_stack_is_in_force(on_aws):
+    assert environment.retail(on_aws) == {"RETAIL_ACCOUNT_ID": "210987654321"}
 
 
 def test_an_account_is_named_before_anything_starts(stack, monkeypatch):
-    monkeypatch.setenv(config.AWS, "account")
+    monkeypatch.setenv(config.TARGET, "aws")
     with pytest.raises(config.ConfigError, match="RETAIL_ACCOUNT_ID"):
-        config.on_account()
+        config.on_aws()
 
 
 def test_another_aws_than_the_two_is_refused(stack, monkeypatch):
-    monkeypatch.setenv(config.AWS, "localstack")
-    with pytest.raises(config.ConfigError, match="embedded or account"):
-        config.on_account()
+    monkeypatch.setenv(config.TARGET, "localstack")
+    with pytest.raises(config.ConfigError, match="expected local or aws"):
+        config.on_aws()
 
 
 def test_an_airflow_of_one_run_has_that_dag_alone(stack, monkeypatch):

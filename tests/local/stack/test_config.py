@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import stat
 from collections.abc import Iterator
@@ -12,11 +13,13 @@ import pytest
 from local.stack import config
 from local.stack.config import ConfigError
 
+CHECKOUT = config.ROOT
+
 
 @pytest.fixture(autouse=True)
 def own_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registry of its own, no .env, no LOCAL_* of the caller."""
-    for name in [name for name in os.environ if name.startswith("LOCAL_")]:
+    """A registry of its own, no .env, no LOCAL_* and MLOPS_* of the caller."""
+    for name in [name for name in os.environ if name.startswith(("LOCAL_", "MLOPS_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(config, "ROOT", tmp_path / "checkout")
@@ -147,6 +150,50 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
 
 def test_a_missing_env_file_is_empty(tmp_path: Path) -> None:
     assert config.read_env(tmp_path / ".env") == {}
+
+
+# --- the target ---
+def test_the_target_is_the_local_stack_by_default() -> None:
+    assert not config.on_aws()
+
+
+def test_the_target_comes_from_the_env_file_or_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    (config.ROOT / ".env").write_text("MLOPS_TARGET=aws\nRETAIL_ACCOUNT_ID=210987654321\n")
+    assert config.on_aws()
+    monkeypatch.setenv("MLOPS_TARGET", "local")
+    assert not config.on_aws()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("LOCAL_AWS=account", "MLOPS_TARGET=aws"),
+        ("LOCAL_AWS=embedded", "MLOPS_TARGET=local"),
+        ("LOCAL_WORLD=aws", "MLOPS_TARGET=aws"),
+    ],
+)
+def test_an_old_spelling_is_refused_and_the_new_one_named(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (config.ROOT / ".env").write_text(f"{old}\n")
+    with pytest.raises(ConfigError, match=rf"\.env: {old} is no longer read: write {new} instead$"):
+        config.load()
+    (config.ROOT / ".env").unlink()
+    monkeypatch.setenv(*old.split("="))
+    with pytest.raises(ConfigError, match=f"environment: {old} is no longer read: write {new} instead$"):
+        config.on_aws()
+
+
+@pytest.mark.parametrize("key", ["LOCAL_AIRFLOW_PROT", "MLOPS_TRAGET"])
+def test_an_unknown_key_of_the_env_file_is_refused(key: str) -> None:
+    (config.ROOT / ".env").write_text(f"{key}=1\n")
+    with pytest.raises(ConfigError, match=f"unknown {key}; known keys are .*MLOPS_TARGET"):
+        config.local_env()
+
+
+@pytest.mark.parametrize("name", [".env.example", "docker-compose.aws.yaml", "README.md", "docs/aws.md", "docs/ci.md"])
+def test_files_name_the_target_by_its_one_name(name: str) -> None:
+    text = (CHECKOUT / name).read_text()
+    assert "MLOPS_TARGET" in text
+    assert not re.search(r"\bLOCAL_(AWS|WORLD)\b", text)
 
 
 # --- what a pipeline gives ---

@@ -220,6 +220,55 @@ def test_change_is_executed_and_waited_for_deferred(stack, operator):
     assert deferred.value.trigger.waiter_name == "stack_create_complete"
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """Tasks wait themselves; a look at a stack takes no time."""
+    monkeypatch.setenv("RETAIL_WAIT_IN_TASK_SECONDS", "5")
+    settings.cache_clear()
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0)
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def executed(stack, operator, kind):
+    operator.kind = kind
+    stack.status(None if kind == "CREATE" else "CREATE_COMPLETE")
+    stack.no_drift()
+    stack.stub.add_response("execute_change_set", {}, ANY_CHANGE_SET)
+
+
+@pytest.mark.parametrize("kind", ["CREATE", "UPDATE"])
+def test_stack_that_is_done_at_once_needs_no_trigger(stack, operator, patient, kind):
+    executed(stack, operator, kind)
+    stack.status(f"{kind}_IN_PROGRESS")
+    stack.status(f"{kind}_COMPLETE")
+    operator.execute(CONTEXT)
+    stack.stub.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize(
+    ("kind", "ended"),
+    [("CREATE", "ROLLBACK_COMPLETE"), ("UPDATE", "UPDATE_ROLLBACK_COMPLETE"), ("CREATE", None)],
+)
+def test_stack_that_fails_while_its_task_waits_lists_what_failed(stack, operator, patient, kind, ended):
+    executed(stack, operator, kind)
+    stack.status(f"{kind}_IN_PROGRESS")
+    stack.status(ended)
+    stack.events(event("Bucket", "CREATE_FAILED", "it exists"), event(STACK.name, f"{kind}_IN_PROGRESS"))
+    with pytest.raises(RetailError, match=r"(?s)is (\w*ROLLBACK_COMPLETE|gone).*Bucket .*it exists"):
+        operator.execute(CONTEXT)
+
+
+def test_stack_that_takes_longer_is_waited_for_deferred(stack, operator, patient, monkeypatch):
+    executed(stack, operator, "CREATE")
+    stack.status("CREATE_IN_PROGRESS")
+    moments = iter([0, 4.9, 5.1])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(moments))
+    with pytest.raises(TaskDeferred):
+        operator.execute(CONTEXT)
+
+
 def test_unchanged_stack_is_left_alone(stack, operator):
     operator.kind = None
     stack.status("CREATE_COMPLETE")

@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from botocore.stub import Stubber
 
+from include.settings import settings
 from retail_mlops.common.errors import RetailError
 from retail_mlops.common.job_requests import Source, training
 from retail_mlops.common.names import job_name
@@ -111,6 +112,62 @@ def test_first_try_starts_a_job_and_waits_deferred(stack):
 
     assert isinstance(deferred.value.trigger, StoppingJobTrigger)
     assert deferred.value.trigger.job_name == FIRST
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Tasks wait themselves; a look at a job takes no time."""
+    monkeypatch.setenv("RETAIL_WAIT_IN_TASK_SECONDS", "5")
+    settings.cache_clear()
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0)
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_job_that_is_over_at_once_needs_no_trigger(stack, patient):
+    stack.absent(FIRST)
+    stack.created(FIRST)
+    stack.found(FIRST, "InProgress")
+    stack.found(FIRST, "InProgress")
+    stack.found(FIRST, "Completed")
+
+    assert stack.execute() == FIRST
+
+
+def test_job_that_fails_while_its_task_waits_is_a_failure(stack, patient):
+    stack.absent(FIRST)
+    stack.created(FIRST)
+    stack.found(FIRST, "InProgress")
+    stack.found(FIRST, "Failed", FailureReason="AlgorithmError: label outside the set, exit code: 1")
+
+    with pytest.raises(RetailError, match="label outside the set"):
+        stack.execute()
+
+
+def test_longer_job_is_waited_for_deferred(stack, patient, monkeypatch):
+    stack.absent(FIRST)
+    stack.created(FIRST)
+    stack.found(FIRST, "InProgress")
+    stack.found(FIRST, "InProgress")
+    moments = iter([0, 4.9, 5.1])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(moments))
+
+    with pytest.raises(TaskDeferred):
+        stack.execute()
+
+
+def test_task_that_is_killed_while_it_waits_stops_its_job(stack, patient, monkeypatch):
+    stack.absent(FIRST)
+    stack.created(FIRST)
+    stack.found(FIRST, "InProgress")
+    stack.stopped(FIRST)  # by on_kill
+    stack.found(FIRST, "Stopping")
+    stack.stopped(FIRST)  # by whoever notices that it was killed
+    monkeypatch.setattr(module.time, "sleep", lambda _seconds: stack.operator.on_kill())
+
+    with pytest.raises(AirflowException, match="the task was killed"):
+        stack.execute()
 
 
 def test_job_of_a_task_that_died_is_found_again(stack):

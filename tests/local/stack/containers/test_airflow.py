@@ -1,6 +1,8 @@
 """Airflow's variables in containers: of the local stack, or of an account."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,10 @@ KEYS = {"AccessKeyId": "AKIAEMBEDDED", "SecretAccessKey": "secret"}
 
 
 @pytest.fixture
-def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.LocalStack:
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[config.LocalStack]:
     """A local stack whose embedded AWS has been started once, and whose database has a password."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "RETAIL_", "MLOPS_"))]:
+        monkeypatch.delenv(name)  # a container has only what the compose file gives it
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     found = config.load(tmp_path / "state")
     home.folder(found).mkdir()
@@ -37,7 +41,7 @@ def test_the_embedded_stack_is_the_default(stack: config.LocalStack) -> None:
 
 
 def test_an_account_has_no_key_and_nothing_embedded(stack: config.LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"LOCAL_WORLD": "aws", "AWS_PROFILE": "me", "RETAIL_ACCOUNT_ID": "111122223333"}.items():
+    for name, value in {"MLOPS_TARGET": "aws", "AWS_PROFILE": "me", "RETAIL_ACCOUNT_ID": "111122223333"}.items():
         monkeypatch.setenv(name, value)
     env = airflow.environment_of(stack, "scheduler")
 
@@ -58,7 +62,7 @@ def test_all_processes_share_one_jwt_secret_that_is_random(stack: config.LocalSt
 
 
 def test_another_stack_is_refused(stack: config.LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_WORLD", "azure")
+    monkeypatch.setenv("MLOPS_TARGET", "azure")
 
-    with pytest.raises(config.ConfigError, match="LOCAL_WORLD=azure"):
+    with pytest.raises(config.ConfigError, match="MLOPS_TARGET=azure"):
         airflow.environment_of(stack, "scheduler")
