@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from include.settings import settings
-from include.train.evidence import Champion, Evaluation, Interval, LaterWeeks
+from include.train.evidence import Champion, Evaluation, Interval, OutOfTimeTest
 from retail_mlops.hooks.model_registry import ModelPackage
 
 
@@ -91,7 +91,7 @@ def _champion(champion: Champion | None, arn: str | None) -> str:
     )
 
 
-def _later(later: LaterWeeks | None) -> str:
+def _later(later: OutOfTimeTest | None) -> str:
     if later is None:
         return "Not tested: that needs at least six weeks."
     everyone, new = later.all_customers, later.new_customers
