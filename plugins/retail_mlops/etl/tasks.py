@@ -1,5 +1,6 @@
 """Tasks of `etl`: one shop week from its raw file to published silver and gold."""
 
+import logging
 from typing import Any, Final
 
 from airflow.sdk import Context, get_current_context
@@ -9,12 +10,14 @@ from include.settings import JOBS_REPOSITORY, settings
 from retail_mlops.common.errors import RetailError
 from retail_mlops.common.job_requests import Source, processing, url
 from retail_mlops.common.names import job_name
-from retail_mlops.common.task_log import say, skip
+from retail_mlops.common.skipping import skip_task
 from retail_mlops.etl.timetable import monday_of
 from retail_mlops.hooks.ecr import ImageHook
 from retail_mlops.hooks.s3_lake import LakeHook
 
 JOB: Final = "include.etl"
+
+log = logging.getLogger(__name__)
 
 
 # --- pure ---
@@ -97,8 +100,8 @@ def check_raw(week: str, params: dict[str, Any] | None = None) -> str:
         hook.document(lake.gold_manifest(week)), key, hook.sha256(key), params["accept_new_raw"], params["force"]
     )
     if reason is None:
-        skip(f"gold of {week} is already built from {key}: nothing to write")
-    say(f"building {week}: {reason}")
+        skip_task(f"gold of {week} is already built from {key}: nothing to write")
+    log.info("Building %s: %s", week, reason)
     return key
 
 
@@ -141,11 +144,11 @@ def publish(week: str, clean_job: str, split_job: str) -> dict[str, Any]:
     copies = publication(week, cleaned, split, clean_job, split_job)
     new, old = hook.document(copies[-1][0]), hook.document(copies[-1][1])
     if new == old:
-        say(f"gold of {week} is unchanged: nothing to write")
+        log.info("Gold of %s is unchanged: nothing to write", week)
     else:
         for source, target in copies:
             hook.copy(source, target)
         stale = set(hook.keys(lake.silver(week, ""))) - {target for _, target in copies}
         hook.remove(sorted(stale))
-        say(f"published {len(copies)} objects of {week} to {settings().bucket}")
+        log.info("Published %d objects of %s to %s", len(copies), week, settings().bucket)
     return {name: new[name] for name in ("shop_week", "rows", "baskets", "counts")}
