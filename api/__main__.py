@@ -1,38 +1,46 @@
-"""`python -m api`: load the release's bundle and serve it on $HOST:$PORT until told to leave."""
+"""Run the service: load the release's bundle and serve it on $HOST:$PORT until a signal stops the process."""
 
 import logging
 import sys
 
-from api.config import load
+from api.config import Config, load
 from api.errors import ConfigError
 from api.http.app import create_app
 from api.http.auth import Keys
 from api.http.server import Server
 from api.model.loader import Loader
 from api.model.state import State
-from api.telemetry.logs import Forward, Log
+from api.telemetry.logs import ForwardingHandler, Log
 from api.telemetry.metrics import Metrics
 
-BAD_SETTINGS, REFUSED = 2, 3
+EXIT_INVALID_SETTINGS = 2
+EXIT_REFUSED = 3
 
 
 def main() -> int:
-    """0 after an orderly drain, 2 when a setting is wrong, 3 when the model must not be served."""
+    """Serve until stopped. Return 0 after a drain, 2 for an invalid setting, 3 when the model is refused."""
+    log = Log()
     try:
         config = load()
-    except ConfigError as error:
-        Log().event("refused", "ERROR", reason=str(error))
-        return BAD_SETTINGS
-    log = Log(level=config.log_level, release=config.release_id, model_version=config.model_version)
-    logging.basicConfig(
-        level=max(logging.WARNING, logging.getLevelNamesMapping()[config.log_level]), handlers=[Forward(log)]
-    )
-    state, metrics = State(config), Metrics()
-    try:
+        log = Log(level=config.log_level, release=config.release_id, model_version=config.model_version)
+        forward_library_logs(config, log)
         keys = Keys(config)
     except ConfigError as error:
         log.event("refused", "ERROR", reason=str(error))
-        return BAD_SETTINGS
+        return EXIT_INVALID_SETTINGS
+    return serve(config, log, keys)
+
+
+def forward_library_logs(config: Config, log: Log) -> None:
+    """Write what libraries log, from WARNING or LOG_LEVEL upwards, as lines of `log`."""
+    level = max(logging.WARNING, logging.getLevelNamesMapping()[config.log_level])
+    logging.basicConfig(level=level, handlers=[ForwardingHandler(log)])
+
+
+def serve(config: Config, log: Log, keys: Keys) -> int:
+    """Load the bundle in the background and serve. Return the exit code of the process."""
+    state = State(config)
+    metrics = Metrics()
     server = Server(create_app(state, log, metrics, keys), state, log, metrics, keys)
     loader = Loader(state, log, metrics)
     loader.start()
@@ -42,7 +50,7 @@ def main() -> int:
     finally:
         loader.stop()
         log.event("stopped", refused=state.refusal is not None)
-    return REFUSED if state.refusal else 0
+    return EXIT_REFUSED if state.refusal else 0
 
 
 if __name__ == "__main__":

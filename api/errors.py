@@ -1,4 +1,4 @@
-"""The API's one family of exceptions, and how a refusal is worded for the client."""
+"""The exceptions of the service, and the 422 answer for a body that cannot be decoded."""
 
 import re
 from typing import Any
@@ -7,39 +7,44 @@ import msgspec
 
 
 class ApiError(Exception):
-    """Anything that this process refuses or cannot do; the text is for the person who reads the log."""
+    """Base class. The text is written for the person who reads the log."""
 
 
 class ConfigError(ApiError):
-    """The environment of the process is wrong: names the variable."""
+    """An environment variable is missing, invalid or unknown; the text names it."""
 
 
 class Refused(ApiError):
-    """This release must not be served, and waiting will not change that: unapproved, wrong digest, broken bundle."""
+    """This release must not be served, and a retry cannot change that: not approved, wrong digest, broken bundle."""
 
 
 class Unavailable(ApiError):
-    """Something that is needed at start does not answer now: worth another try."""
+    """A dependency does not answer at the moment; a retry may succeed."""
 
 
 class HttpError(ApiError):
-    """A refusal of one request: status and the `detail` of the JSON answer."""
+    """The refusal of one request: its status and the `detail` of the JSON answer."""
 
     def __init__(self, status: int, detail: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         super().__init__(f"{status}: {detail}")
-        self.status, self.detail, self.headers = status, detail, headers
+        self.status = status
+        self.detail = detail
+        self.headers = headers
 
 
-_STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]|\[(\.\.\.)\]")
-_PLACE = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>\$[^`]*)`)?$", re.DOTALL)
+_PATH_STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]|\[(\.\.\.)\]")
+_MSGSPEC_ERROR = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>\$[^`]*)`)?$", re.DOTALL)
 
 
 def invalid_body(error: Exception, *prefix: str | int) -> HttpError:
-    """422 in FastAPI's form for what msgspec found: `loc` is the field's path below `prefix`, `msg` the rule."""
-    match = _PLACE.match(str(error))
+    """Return the 422 answer for a decoding error, in the form that FastAPI uses.
+
+    `loc` is "body", then `prefix`, then the path of the field; `msg` is the rule that the field breaks.
+    """
+    match = _MSGSPEC_ERROR.match(str(error))
     message = match["message"] if match else str(error)
     path = (match["path"] if match else None) or "$"
-    steps = [int(index) if index else name or rest for name, index, rest in _STEP.findall(path)]
+    steps = [int(index) if index else name or rest for name, index, rest in _PATH_STEP.findall(path)]
     if isinstance(error, UnicodeDecodeError):
         message = "the body is not UTF-8"
     elif isinstance(error, RecursionError):

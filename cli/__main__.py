@@ -1,4 +1,4 @@
-"""The embedded world's commands, behind the Makefile: `python -m cli {up,down,status,…}`."""
+"""The local stack's commands, behind the Makefile: `python -m cli {up,down,status,…}`."""
 
 import argparse
 import contextlib
@@ -52,7 +52,7 @@ REPORTED = (
 """What a person can do something about: one line, no traceback. ValueError comes from RETAIL_* settings."""
 
 
-EMBEDDED_ONLY = ("image", "verify-image", "kubeconfig", "aws-env")
+EMBEDDED_ONLY = ("image", "image-verify", "kubeconfig", "aws-env")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -61,13 +61,13 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 # --- up ---
-def _start_supervisor(world: config.World) -> subprocess.Popen[bytes]:
+def _start_supervisor(stack: config.LocalStack) -> subprocess.Popen[bytes]:
     from local.kube import assets
 
-    log = world.state / "log" / "supervisor.log"
+    log = stack.state / "log" / "supervisor.log"
     log.parent.mkdir(exist_ok=True)
-    kube = {} if config.on_account() else {"KUBE_ASSETS": str(assets.ensure())}
-    env = environment.base(world) | kube
+    kube = {} if config.on_aws() else {"KUBE_ASSETS": str(assets.ensure())}
+    env = environment.base(stack) | kube
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "local.stack.supervisor"],
@@ -80,87 +80,87 @@ def _start_supervisor(world: config.World) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait_up(world: config.World, started: subprocess.Popen[bytes] | None) -> None:
+def _wait_up(stack: config.LocalStack, started: subprocess.Popen[bytes] | None) -> None:
     """Until every service runs. CommandError with the reason when the supervisor (`started`, or another's) gave up."""
     with console.status("starting") as shown:
         until = time.monotonic() + UP_SECONDS
         while time.monotonic() < until:
             ended = started is not None and started.poll() is not None
-            pid, status = supervisor.running(world.state), supervisor.read_status(world.state)
+            pid, status = supervisor.running(stack.state), supervisor.read_status(stack.state)
             mine = status.get("supervisor", {})
             if pid is None and (ended or started is None):
                 told = mine.get("reason") if started and mine.get("pid") == started.pid else ""
-                raise CommandError(told or f"the supervisor ended: see {world.state / 'log' / 'supervisor.log'}")
+                raise CommandError(told or f"the supervisor ended: see {stack.state / 'log' / 'supervisor.log'}")
             if pid and mine.get("pid") == pid:
                 late = _waiting_for(status)
                 if mine["state"] == "running" and not late:
                     return
                 shown.update(f"starting: waiting for {', '.join(late)}")
             time.sleep(0.2)
-    raise CommandError(f"not up after {UP_SECONDS} s: make status, and the logs in {world.state / 'log'}")
+    raise CommandError(f"not up after {UP_SECONDS} s: make status, and the logs in {stack.state / 'log'}")
 
 
 def _waiting_for(status: dict[str, dict[str, Any]]) -> list[str]:
     return [name for name, service in status.items() if service["state"] != "running" and name != "supervisor"]
 
 
-def start(world: config.World) -> None:
+def start(stack: config.LocalStack) -> None:
     """Start what does not run; return when all of it is healthy."""
     settings()  # a wrong RETAIL_* key is told here in one line, not by a service that dies of it
     started = None
     try:
-        if supervisor.running(world.state) is None:
-            started = _start_supervisor(world)
-        _wait_up(world, started)
+        if supervisor.running(stack.state) is None:
+            started = _start_supervisor(stack)
+        _wait_up(stack, started)
     except KeyboardInterrupt:
         if started:
             console.print("interrupted: taking down what was started")
-            down(world)
+            down(stack)
         raise
 
 
-def up(world: config.World) -> None:
+def up(stack: config.LocalStack) -> None:
     """`start`, then say where everything is, and the password."""
-    start(world)
-    _print_addresses(world)
+    start(stack)
+    _print_addresses(stack)
 
 
-def _print_addresses(world: config.World) -> None:
-    password = environment.load_secrets(world).password
+def _print_addresses(stack: config.LocalStack) -> None:
+    password = environment.load_secrets(stack).password
     console.print(
-        f"Airflow    {world.airflow_url}  user [bold]{environment.USER}[/], password [bold]{escape(password)}[/]"
+        f"Airflow    {stack.airflow_url}  user [bold]{environment.USER}[/], password [bold]{escape(password)}[/]"
     )
-    if config.on_account():
+    if config.on_aws():
         console.print(f"AWS        account {settings().account_id}, as boto3 finds you")
         return
-    console.print(f"AWS        {world.aws_url}  (make -s aws-env)")
-    console.print(f"endpoint   http://127.0.0.1:{world.endpoint}  (when a model is deployed)")
+    console.print(f"AWS        {stack.aws_url}  (make -s aws-env)")
+    console.print(f"endpoint   http://127.0.0.1:{stack.endpoint}  (when a model is deployed)")
 
 
 # --- down ---
-def down(world: config.World) -> None:
-    """Stop everything of this world; nothing happens when nothing runs."""
-    if pid := supervisor.running(world.state):
+def down(stack: config.LocalStack) -> None:
+    """Stop everything of this local stack; nothing happens when nothing runs."""
+    if pid := supervisor.running(stack.state):
         _signal(pid, signal.SIGTERM)
         with console.status("stopping") as shown:
             until = time.monotonic() + DOWN_SECONDS
-            while supervisor.running(world.state) == pid and time.monotonic() < until:
-                living = [name for name, service in supervisor.read_status(world.state).items() if service["pid"]]
+            while supervisor.running(stack.state) == pid and time.monotonic() < until:
+                living = [name for name, service in supervisor.read_status(stack.state).items() if service["pid"]]
                 shown.update(f"stopping {', '.join(living[1:])}")
                 time.sleep(0.2)
-    with supervisor.locked(world.state) as mine:
+    with supervisor.locked(stack.state) as mine:
         if mine:
-            supervisor.end_leftovers(world)
-    if left := processes.members(str(world.state)):
+            supervisor.end_leftovers(stack)
+    if left := processes.members(str(stack.state)):
         raise CommandError(f"processes {', '.join(map(str, left))} do not end")
 
 
-def clean(world: config.World) -> None:
-    """Stop everything, remove the state and give the world's ports and addresses back."""
-    down(world)
-    Postgres(world).remove_socket_dir()
-    shutil.rmtree(world.state)
-    config.forget(world)
+def clean(stack: config.LocalStack) -> None:
+    """Stop everything, remove the state and give the local stack's ports and addresses back."""
+    down(stack)
+    Postgres(stack).remove_socket_dir()
+    shutil.rmtree(stack.state)
+    config.forget(stack)
 
 
 # --- status ---
@@ -176,8 +176,8 @@ def _memory(pid: int) -> int:
     return total
 
 
-def _rows(world: config.World, alive: bool) -> Iterator[tuple[str, ...]]:
-    for name, service in supervisor.read_status(world.state).items():
+def _rows(stack: config.LocalStack, alive: bool) -> Iterator[tuple[str, ...]]:
+    for name, service in supervisor.read_status(stack.state).items():
         pid = service["pid"] if alive else None
         memory = f"{_memory(pid) / 2**20:.0f} MB" if pid and name != "supervisor" else ""
         port, restarts = service.get("port"), service.get("restarts", 0)
@@ -185,27 +185,27 @@ def _rows(world: config.World, alive: bool) -> Iterator[tuple[str, ...]]:
         yield name, state, str(pid or ""), str(restarts or ""), str(port or ""), memory
 
 
-def status(world: config.World) -> bool:
+def status(stack: config.LocalStack) -> bool:
     """Print what runs; whether all of it is healthy."""
-    alive = supervisor.running(world.state) is not None
+    alive = supervisor.running(stack.state) is not None
     table = Table("service", "state", "pid", "restarts", "port", "memory", box=None, header_style="dim")
-    for row in _rows(world, alive):
+    for row in _rows(stack, alive):
         table.add_row(*row)
     if table.rows:
         console.print(table)
     if not alive:
         console.print("down: `make up` starts it")
         return False
-    if not config.on_account():
-        console.print(f"cluster    {_nodes(world)}")
-    _print_addresses(world)
-    told = supervisor.read_status(world.state)
+    if not config.on_aws():
+        console.print(f"cluster    {_nodes(stack)}")
+    _print_addresses(stack)
+    told = supervisor.read_status(stack.state)
     return all(service["state"] == "running" for service in told.values())
 
 
-def _nodes(world: config.World) -> str:
+def _nodes(stack: config.LocalStack) -> str:
     """The cluster's nodes, in words."""
-    kubeconfig = world.state / "kubeconfig"
+    kubeconfig = stack.state / "kubeconfig"
     if not kubeconfig.exists():
         return "none"
     from local.kube import assets
@@ -218,31 +218,31 @@ def _nodes(world: config.World) -> str:
 
 
 # --- the small ones ---
-def image(world: config.World) -> None:
+def image(stack: config.LocalStack) -> None:
     """Build and push the code images; print their references by digest."""
     for name in (API_REPOSITORY, JOBS_REPOSITORY):
-        print(images.push(session(world), world, images.build(name)))
+        print(images.push(session(stack), stack, images.build(name)))
 
 
-def verify_image(world: config.World) -> None:
+def verify_image(stack: config.LocalStack) -> None:
     """Whether the registry has what this source and its locks give, with their bills of materials."""
     for name in (API_REPOSITORY, JOBS_REPOSITORY):
-        print(images.verify(session(world), world, images.build(name)))
+        print(images.verify(session(stack), stack, images.build(name)))
 
 
-def token(world: config.World) -> None:
-    print(Airflow(world).token())
+def token(stack: config.LocalStack) -> None:
+    print(Airflow(stack).token())
 
 
-def kubeconfig(world: config.World) -> None:
-    path = world.state / "kubeconfig"
+def kubeconfig(stack: config.LocalStack) -> None:
+    path = stack.state / "kubeconfig"
     if not path.exists():
         raise CommandError("there is no cluster yet: run the DAG provision")
     print(path)
 
 
-def aws_env(world: config.World) -> None:
-    for name, value in client_env(world).items():
+def aws_env(stack: config.LocalStack) -> None:
+    for name, value in client_env(stack).items():
         print(f"export {name}={value}")
 
 
@@ -254,7 +254,7 @@ def _parser() -> argparse.ArgumentParser:
         "down": "stop everything; the state stays",
         "status": "what runs; exit status 1 unless all of it does",
         "image": "build and push the code images",
-        "verify-image": "whether the registry has the code images of this source, with their bills of materials",
+        "image-verify": "whether the registry has the code images of this source, with their bills of materials",
         "token": "print an API token of Airflow",
         "kubeconfig": "print the path of an admin kubeconfig",
         "aws-env": "print export lines for boto3 and the AWS CLI",
@@ -273,23 +273,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    world = config.load()
-    os.environ |= environment.retail(world)
+    stack = config.load()
+    os.environ |= environment.retail(stack)
     if arguments.command == "status":
-        return 0 if status(world) else 1
-    if arguments.command in EMBEDDED_ONLY and config.on_account():
-        raise CommandError(f"serves the embedded world only, and {config.AWS} says account")
+        return 0 if status(stack) else 1
+    if arguments.command in EMBEDDED_ONLY and config.on_aws():
+        raise CommandError(f"works on the local stack only, and the target is {config.TARGET}=aws")
     if arguments.command == "ingest":
         ingest.main(arguments.files)
         return 0
     if arguments.command == "run":
-        runs.run(world, arguments.dag, arguments.conf)
+        runs.run(stack, arguments.dag, arguments.conf)
         return 0
     if arguments.command == "run-once":
-        runs.once(world, arguments.dag, arguments.conf, start, down)
+        runs.once(stack, arguments.dag, arguments.conf, start, down)
         return 0
-    commands = {"up": up, "down": down, "image": image, "verify-image": verify_image, "token": token}
-    (commands | {"kubeconfig": kubeconfig, "aws-env": aws_env, "clean": clean})[arguments.command](world)
+    commands = {"up": up, "down": down, "image": image, "image-verify": verify_image, "token": token}
+    (commands | {"kubeconfig": kubeconfig, "aws-env": aws_env, "clean": clean})[arguments.command](stack)
     return 0
 
 

@@ -35,10 +35,10 @@ def _message(body: bytes) -> str:
 
 
 class Airflow:
-    """The REST API of a world's Airflow. Every method raises AirflowError with Airflow's message."""
+    """The REST API of a local stack's Airflow. Every method raises AirflowError with Airflow's message."""
 
-    def __init__(self, world: config.World, timeout: float = 60):
-        self.world = world
+    def __init__(self, stack: config.LocalStack, timeout: float = 60):
+        self.stack = stack
         self.timeout = timeout
         self._token = ""
 
@@ -48,7 +48,7 @@ class Airflow:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.world.airflow_url + path, data, headers, method=method)
+        request = urllib.request.Request(self.stack.airflow_url + path, data, headers, method=method)
         with _OPENER.open(request, timeout=self.timeout) as answer:
             return json.loads(answer.read() or b"null")
 
@@ -68,7 +68,7 @@ class Airflow:
         except urllib.error.HTTPError as error:
             raise AirflowError(f"{method} {path}: {error.code}, {_message(error.read())}") from error
         except OSError as error:
-            raise AirflowError(f"Airflow does not answer at {self.world.airflow_url} ({error}): make status") from error
+            raise AirflowError(f"Airflow does not answer at {self.stack.airflow_url} ({error}): make status") from error
 
     def _all(self, path: str, name: str, **query: Any) -> list[dict[str, Any]]:
         """Every page of a collection."""
@@ -82,13 +82,13 @@ class Airflow:
     def token(self) -> str:
         """A fresh API token of the user `admin`."""
         self._token = ""
-        login = {"username": USER, "password": load_secrets(self.world).password}
+        login = {"username": USER, "password": load_secrets(self.stack).password}
         try:
             self._token = self._send("POST", "/auth/token", login)["access_token"]
         except urllib.error.HTTPError as error:
             raise AirflowError(f"login as {USER} refused: {error.code}, {_message(error.read())}") from error
         except OSError as error:
-            raise AirflowError(f"Airflow does not answer at {self.world.airflow_url} ({error}): make status") from error
+            raise AirflowError(f"Airflow does not answer at {self.stack.airflow_url} ({error}): make status") from error
         return self._token
 
     # --- DAGs ---
@@ -128,7 +128,7 @@ class Airflow:
         until = time.monotonic() + timeout
         while (run := self.run(dag, run_id))["state"] not in FINISHED:
             if time.monotonic() > until:
-                url = f"{self.world.airflow_url}/dags/{dag}/runs/{run_id}"
+                url = f"{self.stack.airflow_url}/dags/{dag}/runs/{run_id}"
                 raise AirflowError(f"{dag} is {run['state']} after {timeout:g} s: {url}")
             progress(run)
             time.sleep(0.5)

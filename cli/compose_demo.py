@@ -13,14 +13,14 @@ from local.stack import config
 
 def main() -> int:
     os.umask(0o077)
-    world = config.load()
-    os.environ |= environment.retail(world)
-    run = demo.Demo(world, Airflow(world), session(world))
+    stack = config.load()
+    os.environ |= environment.retail(stack)
+    run = demo.Demo(stack, Airflow(stack), session(stack))
     try:
         result = demo.life_cycle(run, os.environ.get("DATA") or None, os.environ.get("APPROVE") == "wait")
     except (demo.DemoError, IngestError, AirflowError) as error:
         print(f"demo stopped: {error}")
         return 1
-    (world.state / "demo.json").write_text(json.dumps(result, indent=1) + "\n")
+    (stack.state / "demo.json").write_text(json.dumps(result, indent=1) + "\n")
     demo.show(result)
     return 0

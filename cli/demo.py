@@ -50,9 +50,9 @@ class DemoError(Exception):
 
 @dataclass
 class Demo:
-    """A run of the demo on a world that is up."""
+    """A run of the demo on a local stack that is up."""
 
-    world: config.World
+    stack: config.LocalStack
     airflow: Airflow
     aws: boto3.Session
     seconds: dict[str, float] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Demo:
         console.print(f"[green]✓[/] {text}{result}  [dim]{self.seconds[name]:.1f} s[/]")
 
     def client(self, service: str) -> Any:
-        return self.aws.client(service, endpoint_url=self.world.aws_url)
+        return self.aws.client(service, endpoint_url=self.stack.aws_url)
 
     def document(self, key: str) -> Any:
         """A JSON object of the lake; DemoError if it is not there."""
@@ -85,7 +85,7 @@ class Demo:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.world.endpoint}"
+        return f"http://127.0.0.1:{self.stack.endpoint}"
 
     def ask(self, path: str, body: Any = None) -> Any:
         """The public endpoint's answer to a GET, or to a POST of a JSON body."""
@@ -106,7 +106,7 @@ class Said:
 # --- stages ---
 def start() -> None:
     if subprocess.run([sys.executable, "-m", "cli", "up"], cwd=config.ROOT, check=False).returncode:
-        raise DemoError("the embedded world did not start: its own message stands above")
+        raise DemoError("the local stack did not start: its own message stands above")
 
 
 def stop() -> None:
@@ -148,15 +148,16 @@ def transform(demo: Demo, said: Said, weeks: list[str]) -> None:
     until = time.monotonic() + PATIENCE
     done: set[str] = set()
     while len(done) < len(runs):
+        states = {run["dag_run_id"]: run["state"] for run in demo.airflow.runs("etl")}
         for week in runs.keys() - done:
-            state = demo.airflow.run("etl", runs[week])["state"]
+            state = states[runs[week]]
             if state == "failed":
                 raise DemoError(why_failed(demo.airflow, "etl", runs[week]))
             if state == "success":
                 done.add(week)
         if time.monotonic() > until:
             raise DemoError(
-                f"etl of {sorted(runs.keys() - done)} not done after {PATIENCE} s: {demo.world.airflow_url}"
+                f"etl of {sorted(runs.keys() - done)} not done after {PATIENCE} s: {demo.stack.airflow_url}"
             )
         said.show(f"{len(done)} of {len(runs)} weeks")
         time.sleep(0.5)
@@ -205,7 +206,7 @@ def started_by(demo: Demo, train_run: str) -> str:
             if run["run_type"] == "asset_triggered" and run["run_after"] >= ended["start_date"]:
                 return run["dag_run_id"]
         time.sleep(0.5)
-    raise DemoError(f"the approval did not start deploy: {demo.world.airflow_url}/dags/deploy")
+    raise DemoError(f"the approval did not start deploy: {demo.stack.airflow_url}/dags/deploy")
 
 
 def held_out(demo: Demo, release_record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -236,8 +237,8 @@ def summary(demo: Demo, weeks: list[str]) -> tuple[dict[str, Any], dict[str, Any
         "bundle_digest": model["bundle_digest"],
         "image": released["image"].partition("/")[2],
         "endpoint": demo.endpoint,
-        "airflow_url": demo.world.airflow_url,
-        "aws_endpoint": demo.world.aws_url,
+        "airflow_url": demo.stack.airflow_url,
+        "aws_endpoint": demo.stack.aws_url,
         "seconds": demo.seconds,
     }, released
 
@@ -275,18 +276,18 @@ def show(result: dict[str, Any]) -> None:
 def life_cycle(demo: Demo, data: str | None, wait_for_person: bool) -> dict[str, Any]:
     began = time.monotonic()
     with demo.stage("data", "weekly files") as said:
-        files = weekly_files(data, demo.world.state)
+        files = weekly_files(data, demo.stack.state)
         said.result = f"{len(files)} weeks"
     weeks = [file.week for file in files]
     with demo.stage("provision", "provision: network, lake, registry, identity, cluster") as said:
         finish(demo, said, "provision", demo.airflow.trigger("provision"))
     if demo.keys(lake.SCALED_DOWN):
-        raise DemoError(f"the environment is scaled down: trigger scale_up at {demo.world.airflow_url}, then again")
+        raise DemoError(f"the environment is scaled down: trigger scale_up at {demo.stack.airflow_url}, then again")
     with demo.stage("image", "images of the API and the jobs"):
         for name in (API_REPOSITORY, JOBS_REPOSITORY):
-            images.push(demo.aws, demo.world, images.build(name))
+            images.push(demo.aws, demo.stack, images.build(name))
     with demo.stage("land", "raw files into the lake") as said:
-        said.result = f"{len(land(demo.aws, demo.world.aws_url, files))} new"
+        said.result = f"{len(land(demo.aws, demo.stack.aws_url, files))} new"
     with demo.stage("etl", "etl: raw → silver → gold") as said:
         transform(demo, said, weeks)
     with demo.stage("train", "train: fit, evaluate, gate, register, approve") as said:
@@ -307,14 +308,14 @@ def main() -> int:
     began = time.monotonic()
     data = os.environ.get("DATA") or None
     try:
-        if config.on_account():
-            raise DemoError(f"the demo lives in the embedded world, {config.AWS} says account")
+        if config.on_aws():
+            raise DemoError(f"the demo needs the local stack, and the target is {config.TARGET}=aws")
         if data:
             weekly_files(data, config.state_dir())  # a wrong folder is told before anything starts
         start()
-        world = config.load()
-        os.environ |= environment.retail(world)
-        demo = Demo(world, Airflow(world), session(world), {"up": round(time.monotonic() - began, 1)})
+        stack = config.load()
+        os.environ |= environment.retail(stack)
+        demo = Demo(stack, Airflow(stack), session(stack), {"up": round(time.monotonic() - began, 1)})
         result = life_cycle(demo, data, os.environ.get("APPROVE") == "wait")
     except KeyboardInterrupt:
         if ran_before.returncode:
@@ -325,9 +326,9 @@ def main() -> int:
         console.print("[red]demo stopped:[/]", escape(str(error)))
         with contextlib.suppress(config.ConfigError):
             if supervisor.running(config.state_dir()):
-                console.print("the world is still up: make status, make down")
+                console.print("the local stack is still up: make status, make down")
         return 1
-    (world.state / "demo.json").write_text(json.dumps(result, indent=1) + "\n")
+    (stack.state / "demo.json").write_text(json.dumps(result, indent=1) + "\n")
     show(result)
     return 0
 

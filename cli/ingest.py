@@ -93,11 +93,11 @@ def main(paths: list[str]) -> None:
     """Land the files, start an etl run for each week that is new or has no gold yet, and say so."""
     if not paths:
         raise IngestError('which files? make ingest FILES="transactions_200607.csv.gz …"')
-    world = config.load()
+    stack = config.load()
     files = [weekly_file(Path(path)) for path in paths]
-    airflow = Airflow(world)
-    account = config.on_account()
-    aws, endpoint = (boto3.Session(region_name=REGION), None) if account else (session(world), world.aws_url)
+    airflow = Airflow(stack)
+    account = config.on_aws()
+    aws, endpoint = (boto3.Session(region_name=REGION), None) if account else (session(stack), stack.aws_url)
     new = land(aws, endpoint, files)
     s3 = aws.client("s3", endpoint_url=endpoint)
     for file in files:
@@ -106,4 +106,4 @@ def main(paths: list[str]) -> None:
             print(f"{file.week}: {landed}, and so is its gold")
             continue
         run = airflow.trigger("etl", partition_key=file.week)
-        print(f"{file.week}: {landed}, etl started: {world.airflow_url}/dags/etl/runs/{run}")
+        print(f"{file.week}: {landed}, etl started: {stack.airflow_url}/dags/etl/runs/{run}")

@@ -1,7 +1,7 @@
 """Runs one DAG to its end and says how it goes: `make run DAG=train CONF='{"force": true}'`.
 
 `run` asks the Airflow that is up. `once` starts an Airflow for this run alone, with no other DAG in it, and takes it
-down afterwards: what a workflow on GitHub does, with LOCAL_AWS=account. A run that waits for a person goes on waiting,
+down afterwards: what a workflow on GitHub does, with MLOPS_TARGET=aws. A run that waits for a person goes on waiting,
 but for `train`: its work is done when its model is registered as PendingManualApproval.
 """
 
@@ -39,7 +39,7 @@ class RunError(Exception):
 
 # --- what a run is at (the demo says it, too) ---
 def where(airflow: Airflow, dag: str, run: str) -> str:
-    return f"{airflow.world.airflow_url}/dags/{dag}/runs/{run}"
+    return f"{airflow.stack.airflow_url}/dags/{dag}/runs/{run}"
 
 
 def now_running(airflow: Airflow, dag: str, run: str) -> str:
@@ -161,12 +161,12 @@ def known(dag: str) -> str:
     return dag
 
 
-def run(world: config.World, dag: str, conf: str) -> None:
+def run(stack: config.LocalStack, dag: str, conf: str) -> None:
     """Start a run in the Airflow that is up, and follow it. RunError as `follow`."""
     known(dag)
-    params, airflow = configuration(conf), Airflow(world)
+    params, airflow = configuration(conf), Airflow(stack)
     if airflow.call("GET", f"/dags/{dag}")["is_paused"]:
-        raise RunError(f"{dag} is paused, and a paused DAG runs nothing: unpause it in the UI, {world.airflow_url}")
+        raise RunError(f"{dag} is paused, and a paused DAG runs nothing: unpause it in the UI, {stack.airflow_url}")
     try:
         _start(airflow, dag, params)
     except KeyboardInterrupt:
@@ -181,24 +181,24 @@ def _start(airflow: Airflow, dag: str, params: dict[str, Any]) -> None:
 
 
 def once(
-    world: config.World,
+    stack: config.LocalStack,
     dag: str,
     conf: str,
-    up: Callable[[config.World], None],
-    down: Callable[[config.World], None],
+    up: Callable[[config.LocalStack], None],
+    down: Callable[[config.LocalStack], None],
 ) -> None:
     """The same in an Airflow of its own, started by `up` and taken down by `down` whatever happens."""
     known(dag)
     params = configuration(conf)
-    if supervisor.running(world.state):
-        raise RunError(f"an Airflow is up in {world.state}: `make run` runs the DAG there; or name another LOCAL_STATE")
+    if supervisor.running(stack.state):
+        raise RunError(f"an Airflow is up in {stack.state}: `make run` runs the DAG there; or name another LOCAL_STATE")
     os.environ[config.ONLY_DAG] = dag
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # how a cancelled job is told: down comes first
     try:
-        up(world)
-        _start(_parsed(Airflow(world), dag), dag, params)
+        up(stack)
+        _start(_parsed(Airflow(stack), dag), dag, params)
     finally:
-        down(world)
+        down(stack)
 
 
 def _parsed(airflow: Airflow, dag: str, patience: float = 60) -> Airflow:

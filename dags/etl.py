@@ -1,7 +1,8 @@
 """# etl
 
-One shop week from its raw file to gold: `raw/` → **clean** → `silver/` → **split** → `gold/`. A run's partition key is
-its week (`YYYYWW`, the retailer's fiscal week); weeks run independently of each other, four at a time.
+One shop week from its raw file to gold: **raw_landed** → **plan** → **build**, a job that cleans `raw/` to `silver/`
+and splits that to `gold/` → **publish**. A run's partition key is its week (`YYYYWW`, the retailer's fiscal week);
+weeks run independently of each other, four at a time.
 
 Start it from the UI (Trigger: partition key below *Advanced Options*; or *Backfill* a range of dates), by
 `airflow backfill create --dag-id etl --from-date 2006-04-10 --to-date 2006-04-24`, or by REST with `"partition_key"`.
@@ -10,7 +11,7 @@ Start it from the UI (Trigger: partition key below *Advanced Options*; or *Backf
 - **Writes nothing when gold is already built from that very file.** `force` builds it again.
 - Raw files are immutable: a file that is not the one gold was built from is refused, unless `accept_new_raw` says that
   the new version is meant.
-- Both jobs write to `tmp/`; publishing copies gold's manifest last, and readers follow manifests only.
+- The job writes to `tmp/`; publishing copies gold's manifest last, and readers follow manifests only.
 - Killing a task stops its job.
 """
 
@@ -41,7 +42,6 @@ from retail_mlops.operators.sagemaker import ProcessingJobOperator
     doc_md=__doc__,
 )
 def etl() -> None:
-    week = task(tasks.shop_week)()
     landed = S3KeySensor(
         task_id="raw_landed",
         bucket_name=settings().bucket,
@@ -54,12 +54,10 @@ def etl() -> None:
         aws_conn_id=AIRFLOW,
         region_name=settings().region,
     )
-    checked = task(tasks.check_raw)(week)
-    image = task(tasks.jobs_image)()
-    clean = ProcessingJobOperator(task_id="clean", config=tasks.clean_request)
-    split = ProcessingJobOperator(task_id="split", config=tasks.split_request)
-    published = task(tasks.publish, outlets=[GOLD])(week, clean.output, split.output)
-    chain(week, landed, checked, image, clean, split, published)
+    planned = task(tasks.plan)()
+    build = ProcessingJobOperator(task_id="build", config=tasks.build_request)
+    published = task(tasks.publish, outlets=[GOLD])(build.output)
+    chain(landed, planned, build, published)
 
 
 etl()

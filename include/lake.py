@@ -89,6 +89,6 @@ def cost(day: dt.date) -> str:
     return f"logs/cost/{day:%Y-%m-%d}.json"
 
 
-def staging(job: str) -> str:
-    """Where a job writes before its output is published."""
-    return f"tmp/{job}/"
+def staging(job: str, layer: str = "") -> str:
+    """Where a job writes before its output is published; layer: the part that becomes silver, or gold."""
+    return f"tmp/{job}/{layer}/" if layer else f"tmp/{job}/"

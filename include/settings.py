@@ -27,7 +27,7 @@ API_SERVICE_ACCOUNT = "retail-api-sa"
 API_REPOSITORY = "mlops/retail-api"
 JOBS_REPOSITORY = "mlops/retail-jobs"
 CONTROLLER_REPOSITORY = "mlops/aws-load-balancer-controller"
-MAX_BAKE_SECONDS = 45 * 60  # Airflow's role is assumed for an hour, and a task logs in to the cluster once
+MAX_BAKE_SECONDS = 6 * 60 * 60  # scale_down waits an hour for a deploy: a longer one keeps the nodes on that night
 HTTPS_PORT = 443
 PARALLEL_WEEKS = 4  # runs of etl at once, each with one Processing job at a time
 GITHUB_ISSUER = "token.actions.githubusercontent.com"
@@ -83,8 +83,12 @@ class Settings(BaseSettings):
     training_instance: str = "ml.m5.large"
     processing_instance: str = "ml.t3.large"
     job_max_runtime_seconds: int = Field(3600, ge=60, le=86400)
-    poll_seconds: int = Field(
-        30, ge=1, le=120, description="how often a waiting task asks AWS; the embedded world uses 1"
+    poll_seconds: int = Field(30, ge=1, le=120, description="how often a waiting task asks AWS; the local stack uses 1")
+    wait_in_task_seconds: int = Field(
+        0,
+        ge=0,
+        le=60,
+        description="how long a task itself waits for a job or a stack before a trigger does; for those over at once",
     )
 
     # --- release ---
@@ -123,7 +127,7 @@ class Settings(BaseSettings):
     node_capacity: Literal["SPOT", "ON_DEMAND"] = "SPOT"
     node_count: int = Field(2, ge=1, le=10)
     cluster_cidrs: str = Field(
-        "", description="CIDRs that may reach the cluster's API, comma separated; no default to the world"
+        "", description="CIDRs that may reach the cluster's API, comma separated; no default to the local stack"
     )
     log_retention_days: Literal[7, 14, 30] = 14
     container_insights: bool = Field(False, description="metrics of nodes and pods in CloudWatch; logs come anyway")
@@ -156,7 +160,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _no_open_cluster(self) -> Self:
         if "0.0.0.0/0" in self.cluster_cidrs:
-            raise ValueError("RETAIL_CLUSTER_CIDRS opens the cluster's API to the world: name your own addresses")
+            raise ValueError("RETAIL_CLUSTER_CIDRS opens the cluster's API to the local stack: name your own addresses")
         return self
 
     @model_validator(mode="after")

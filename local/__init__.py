@@ -1,1 +1,1 @@
-"""The embedded world: AWS, Kubernetes and Airflow on one machine, for people without an account or Docker."""
+"""The local stack: AWS, Kubernetes and Airflow on one machine, for people without an account or Docker."""

@@ -1,18 +1,86 @@
-"""What all tests share: which of them one worker has to run, when there are several."""
+"""What all tests share: which of them run, and on which of several workers."""
 
+import functools
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import selection
+
+ROOT = Path(__file__).resolve().parents[1]
+RELEASES = ("test_kills", "test_serving", "test_permissions")
+"""Files of tests/integration that use a stack of their own when there are two workers: about half of the time."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults", "a part of the fault tests (docs/ci.md)")
+    group.addoption("--rotate", metavar="K/N", help="of the tests marked faults run the K-th of N parts only")
+    group.addoption("--changed-since", metavar="REV", help="and those of every file whose subject has changed since")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests that use a stack first, and leave out the fault tests of other parts."""
+    items.sort(key=lambda item: order(item.nodeid))
+    if not (text := config.getoption("--rotate")):
+        return
+    try:
+        rotation = selection.Rotation.parse(text)
+        revision = config.getoption("--changed-since")
+        changed = selection.changed_since(revision, ROOT) if revision else []
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+    files = selection.touched({item.nodeid.partition("::")[0] for item in items}, changed)
+
+    def is_taken(item: pytest.Item) -> bool:
+        if not item.get_closest_marker("faults") or item.nodeid.partition("::")[0] in files:
+            return True
+        return rotation.takes(selection.unit(item.nodeid, together=bool(item.get_closest_marker("together"))))
+
+    left_out = [item for item in items if not is_taken(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if is_taken(item)]
+
+
+def order(nodeid: str) -> int:
+    """Return a test's place: the life cycle as the demo left it, then what uses a stack; teardown is its end."""
+    path = Path(nodeid.partition("::")[0])
+    if path.parent != Path("tests/integration"):
+        return 4
+    return {"test_lifecycle": 0, "test_teardown": 3}.get(path.stem, 1 if path.stem in RELEASES else 2)
+
+
+def scope(nodeid: str, workers: int) -> str:
+    """Return the name of the group of tests that one worker has to run: a file, or all that use one stack."""
+    path = Path(nodeid.partition("::")[0])
+    if path.parent != Path("tests/integration"):
+        return str(path)
+    return "stack of the releases" if workers > 1 and path.stem in RELEASES else "stack of the life cycle"
+
 
 @pytest.hookimpl(optionalhook=True)  # not every environment has xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests stay together, and so do all that use the one embedded world of tests/integration."""
+    """A file's tests stay together, and so do all that use one stack; these begin, since they take longest."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByWorld(LoadScopeScheduling):
+    class ByStack(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            path = nodeid.partition("::")[0]
-            return "world" if path.startswith("tests/integration/") else path
+            return scope(nodeid, self.numnodes)
 
-    return ByWorld(config, log)
+    config.option.loadscopereorder = False  # it would order by the number of tests
+    return ByStack(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_descriptions() -> Iterator[None]:
+    """Let botocore read its description of a service once a process instead of once a client: 0.2 s of CPU each."""
+    if not importlib.util.find_spec("botocore"):  # not every environment has it
+        yield
+        return
+    from botocore import loaders
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", functools.cache(loaders.create_loader))
+        yield

@@ -2,7 +2,7 @@
 
 Each is `retail-TARGET:TAG` and says in its labels what it was made of: version, revision, base image, and the SHA-256
 of its runtime's lock file, which the build compares with the file. The base image is $BASE, else what
-`make base-image` pinned, else DEFAULT_BASE; $BASE_DIGEST is what the label says of it, $SOURCE_URL where the source is.
+`make docker-base` pinned, else DEFAULT_BASE; the label takes $BASE_DIGEST and, for the source, $SOURCE_URL.
 """
 
 import argparse

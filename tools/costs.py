@@ -50,7 +50,7 @@ class Assumed:
         "the metric `IncomingBytes` of `AWS/Logs`",
     )
     metrics: int = _because(20, "the API's, the cost schedule's; each name and dimension counts")
-    etl_minutes: float = _because(5, "each of a week's two jobs")
+    etl_minutes: float = _because(5, "a week's job, mostly the start of its machine")
     fit_minutes: float = _because(20, "a full-size training")
     evaluate_minutes: float = _because(10, "its evaluation")
     etl_runs_a_week: float = _because(1, "the weekly file")
@@ -273,7 +273,7 @@ def storage() -> list[Line]:
         line("images, ECR", f"{a.images_gb:g} GB", Lives.WHILE_THERE, costs.hourly(images, count=a.images_gb)),
         line("metrics", str(a.metrics), Lives.WHILE_UP, costs.hourly(Kind.METRIC, count=a.metrics)),
         line(
-            "logs, taken in and kept a month",
+            "logs, ingested and kept for a month",
             f"{a.logs_gb_an_hour * 1000:g} MB an hour",
             Lives.WHILE_THERE,
             a.logs_gb_an_hour * (costs.monthly(Kind.LOGS_INGESTED_GB) + costs.monthly(Kind.LOGS_GB)),
@@ -291,7 +291,7 @@ def jobs() -> list[Line]:
     volume = costs.hourly(Kind.SAGEMAKER_VOLUME_GB, count=VOLUME_GB)
     rows = []
     for what, instance, minutes, runs in (
-        ("etl jobs", ours.processing_instance, 2 * a.etl_minutes, etl),
+        ("etl jobs", ours.processing_instance, a.etl_minutes, etl),
         ("training jobs", ours.training_instance, a.fit_minutes, train),
         ("evaluation jobs", ours.processing_instance, a.evaluate_minutes, train),
     ):
@@ -334,13 +334,14 @@ def page() -> str:
     pages = "\n".join(f"- {kind}: <{group.page}>" for kind, group in prices.groups.items())
     return f"""# What it costs
 
-Written by `make costs` from infra/, the settings' defaults and the price table; do not edit.
+`make costs` writes this page from infra/, the defaults of the settings and the price table; do not edit it.
 **Prices of {prices.date}**, on demand, in {prices.region}, in USD, without tax, free tiers and discounts
 ({prices.source}). They change: check them against AWS's pages (below) and your own bill
-before you rely on a sum. Nobody has held this page against a bill.
+before you rely on a sum. Nobody has compared this page with a bill yet.
 
-Settings: {ours.node_count} nodes {ours.node_instance_types}; the schedule is down from {ours.scale_down_at}
-{ours.scale_down_days}, up from {ours.scale_up_at} {ours.scale_up_days}: {up:g} of 168 hours a week up. For your own:
+Settings: {ours.node_count} nodes {ours.node_instance_types}. The schedule stops the environment at {ours.scale_down_at}
+({ours.scale_down_days}) and starts it at {ours.scale_up_at} ({ours.scale_up_days}), so it is up for
+{up:g} of 168 hours a week. For your own settings:
 `.venv/dev/bin/python -m tools.costs --mine` with your RETAIL_* exported.
 
 USD a month (the demo: USD for its {DEMO_HOURS} hours):
@@ -350,26 +351,27 @@ USD a month (the demo: USD for its {DEMO_HOURS} hours):
 {chr(10).join(body)}
 | **sum** | | | {" | ".join(f"**{total[scenario]:.2f}**" for scenario in Scenario)} |
 
-- The schedule saves {saved:.2f} USD a month: what `scale_down` removes is paid {up * WEEKS_A_MONTH:.0f} of
+- The schedule saves {saved:.2f} USD a month: what `scale_down` removes is charged for {up * WEEKS_A_MONTH:.0f} of
   {HOURS_A_MONTH} hours.
-- What it leaves is paid around the clock: {dearest}. Only `teardown` ends that.
-- `teardown` leaves nothing that costs; with `keep_data` it leaves the lake.
+- What it leaves is charged around the clock: {dearest}. Only `teardown` ends that.
+- `teardown` leaves nothing that costs money; with `keep_data` it leaves the lake.
 
 ## Formulae
 
 - Billed by the hour: count × price × hours. Billed by the month: count × price × hours / {HOURS_A_MONTH}.
 - A month has {HOURS_A_MONTH} hours, {WEEKS_A_MONTH:.2f} weeks.
-- Paid {Lives.WHILE_UP}: nodes, their disks, the public endpoint, metrics; paid {Lives.DATA}: the lake;
-  paid {Lives.WHILE_THERE}: all else but the jobs.
-- An interface endpoint is paid in each zone. A load balancer is paid by the hour; its capacity units are left out.
+- Charged {Lives.WHILE_UP}: nodes, their disks, the public endpoint, metrics. Charged {Lives.DATA}: the lake.
+  Charged {Lives.WHILE_THERE}: everything else except the jobs.
+- An interface endpoint is charged in each zone. A load balancer is charged by the hour; its capacity units are
+  left out.
 - Jobs: runs × minutes / 60 × (instance + {VOLUME_GB} GB disk).
-- Spot, where the node group uses it: {prices.groups[Kind.EC2_INSTANCE].spot_share:g} of the on-demand price, a plan,
-  not a quote.
+- Spot, where the node group uses it: {prices.groups[Kind.EC2_INSTANCE].spot_share:g} of the on-demand price. This is an
+  assumption, not a quoted price.
 
-Counted: resources in infra/*.yaml as the settings fill their parameters, the endpoint in k8s/rendered. Assumed,
-because use decides it (change it in tools/costs.py):
+Counted: the resources in infra/*.yaml, with the settings as parameters, and the endpoint in k8s/rendered. Assumed,
+because it depends on use (change it in tools/costs.py):
 
-| what | | why |
+| what | value | why |
 |---|--:|---|
 {assumed}
 
@@ -379,7 +381,8 @@ extended support of old Kubernetes versions.
 
 ## Prices
 
-The table is include/prices.toml. In no record of AWS's price list, so by AWS's usual ratios:
+The table is include/prices.toml. These prices were in no public record of AWS's price list,
+so they follow AWS's usual ratios:
 {"; ".join(unverified())}.
 
 {pages}

@@ -73,7 +73,7 @@ class Image:
     def reference(self) -> str:
         """registry/repository@sha256:…, after the push."""
         if not self.digest_file.exists():
-            raise ImageError(f"{self.digest_file.relative_to(ROOT)} is not there: make push-image IMAGE={self.target}")
+            raise ImageError(f"{self.digest_file.relative_to(ROOT)} is not there: make docker-push IMAGE={self.target}")
         return f"{self.repository}@{self.digest_file.read_text().strip()}"
 
 

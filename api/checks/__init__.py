@@ -1,1 +1,1 @@
-"""Programs that check a release from inside the cluster: smoke, verify, bake."""
+"""Programs that check a release from inside the cluster: smoke (permissions), verify (answers), bake (canary)."""

@@ -1,1 +1,1 @@
-"""The HTTP side of the service: application, protocol, endpoints, authentication."""
+"""The HTTP side of the service. A prediction passes protocol → gateway → scoring; every other request also routes."""

@@ -1,4 +1,4 @@
-"""uvicorn that leaves politely: first unready and closing connections, a few seconds later gone."""
+"""uvicorn with a drain: after a signal the process reports itself unready, closes kept connections, then exits."""
 
 import time
 from functools import partial
@@ -8,28 +8,35 @@ import uvicorn
 
 from api.http.auth import Keys
 from api.http.gateway import Gateway
-from api.http.protocol import Protocol, Queue
+from api.http.protocol import PredictionQueue, Protocol
 from api.model.state import State
 from api.telemetry.logs import Log
 from api.telemetry.metrics import Metrics
 
-GRACE_SECONDS = 20  # for requests that still run when the listening socket closes
+GRACE_SECONDS = 20
+"""For requests that still run when the listening socket closes."""
+TICKS_PER_SECOND = 10
+"""How often uvicorn calls on_tick."""
 
 
 class Server(uvicorn.Server):
-    """On the first SIGTERM or SIGINT: /ready answers 503 and every answer carries `Connection: close`, for
-    `drain_seconds`, so that clients with kept connections move on before they are cut. A second signal leaves at once.
-    Also the process's clock: writes buffered log lines and the minute's metrics. Exits when the model is refused."""
+    """Serve until a signal, or until the model is refused.
+
+    After the first SIGTERM or SIGINT, /ready answers 503 and every answer carries `Connection: close` for
+    `drain_seconds`, so that clients move to another pod before their connections end. A second signal stops the process
+    at once. The server is also the clock of the process: it writes the log buffer and the metrics of each minute.
+    """
 
     def __init__(self, app: Gateway, state: State, log: Log, metrics: Metrics, keys: Keys) -> None:
         config = state.config
+        protocol = partial(Protocol, queue=PredictionQueue(app), metrics=metrics, limits=config)
         super().__init__(
             uvicorn.Config(
                 app,
                 host=config.host,
                 port=config.port,
                 loop="uvloop",
-                http=partial(Protocol, queue=Queue(app), metrics=metrics, limits=config),  # type: ignore[arg-type]
+                http=protocol,  # type: ignore[arg-type] # uvicorn asks for a class, and only calls it
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -41,24 +48,30 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
-        self._state, self._log, self._metrics, self._keys = state, log, metrics, keys
-        self._leave_at: float | None = None
+        self._state = state
+        self._log = log
+        self._metrics = metrics
+        self._keys = keys
+        self._exit_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Only sets attributes: a signal handler that took the log's lock could wait for itself for ever."""
+        """Start the drain at the first signal, exit at the second.
+
+        This runs in a signal handler and only sets attributes: taking the lock of the log could block for ever.
+        """
         if self._state.draining:
             self.should_exit = True
         else:
             self._state.draining = True
-            self._leave_at = time.monotonic() + self._state.config.drain_seconds
+            self._exit_at = time.monotonic() + self._state.config.drain_seconds
 
     async def on_tick(self, counter: int) -> bool:
+        """Do the periodic work and return whether to exit."""
         self._log.flush()
-        leaving = self._leave_at is not None
-        if leaving and time.monotonic() >= (self._leave_at or 0):
+        drained = self._exit_at is not None and time.monotonic() >= self._exit_at
+        if drained or self._state.refusal is not None:
             self.should_exit = True
-        self.should_exit = self.should_exit or self._state.refusal is not None
-        if counter % 10 == 0 or self.should_exit:
+        if counter % TICKS_PER_SECOND == 0 or self.should_exit:
             self._keys.refresh(self._log.event)
             self._metrics.ready.set(int(self._state.ready))
             release = {"Release": self._state.config.release_id}

@@ -1,1 +1,1 @@
-"""The model side of the service: from a release's settings to a verified bundle."""
+"""From the settings of a release to a verified bundle in memory."""

@@ -1,4 +1,4 @@
-"""From a release's settings to a verified bundle, and the watch over its approval afterwards."""
+"""Load and verify the bundle of a release, then watch the approval of its model package."""
 
 import gc
 import tempfile
@@ -14,26 +14,29 @@ from api.telemetry.metrics import Metrics
 from include.baskets import bundle
 from include.baskets.errors import BundleError
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between tries while AWS does not answer
+FIRST_RETRY_SECONDS = 0.5
+"""The delay doubles with each retry ..."""
+LONGEST_RETRY_SECONDS = 15.0
+"""... up to this one."""
 
 
 def require_approved(package: Package, config: Config) -> None:
-    """Refused unless the package is Approved and is the package of this very bundle."""
+    """Raise Refused unless the package is Approved and was registered for the bundle of this release."""
     if package.status != "Approved":
         raise Refused(
             f"model package {package.arn} is {package.status}, not Approved: it must not be served. "
-            "Approve it (DAG train, Required Actions) or deploy an approved one"
+            "Approve it in Airflow (Browse → Required Actions), or deploy an approved package"
         )
     registered = package.metadata.get("bundle_digest")
     if registered != config.bundle_digest:
         raise Refused(
-            f"model package {package.arn} was approved for bundle {registered}, "
-            f"but this release names bundle {config.bundle_digest}"
+            f"model package {package.arn} was approved for bundle {registered}, but this release has bundle "
+            f"{config.bundle_digest}: it must not be served. Run DAG deploy again for the approved package"
         )
 
 
 def load_bundle(archive: Path, digest: str) -> bundle.Bundle:
-    """Unpack and verify every byte. Refused if this is not the bundle that `digest` names."""
+    """Unpack an archive and verify every byte. Raise Refused if it is not the bundle that `digest` names."""
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
         try:
             return bundle.load(bundle.unpack(archive, Path(folder)), digest)
@@ -42,72 +45,76 @@ def load_bundle(archive: Path, digest: str) -> bundle.Bundle:
 
 
 class Loader(threading.Thread):
-    """Loads in the background, so that the process is alive (and says why it is not ready) from the first moment."""
+    """Load in the background, so that the process answers /health and /ready from its first moment."""
 
-    def __init__(
-        self,
-        state: State,
-        log: Log,
-        metrics: Metrics,
-        aws: Aws | None = None,
-    ) -> None:
+    def __init__(self, state: State, log: Log, metrics: Metrics, aws: Aws | None = None) -> None:
         super().__init__(name="loader", daemon=True)
-        self._state, self._log, self._metrics = state, log, metrics
+        self._state = state
         self._config = state.config
+        self._log = log
+        self._metrics = metrics
         self._aws = aws or Aws(self._config.aws_region)
-        self._stop_wanted = threading.Event()
+        self._stop_requested = threading.Event()
 
     def stop(self) -> None:
-        self._stop_wanted.set()
+        """Ask the thread to end; it does so at its next wait."""
+        self._stop_requested.set()
 
     def run(self) -> None:
+        """Load the bundle, then watch its approval until `stop`."""
         try:
-            if self._load_with_patience():
+            if self._load_with_retries():
                 self._watch_approval()
         except Refused as error:
             self._refuse(str(error))
-        except Exception as error:  # a loader that died silently would leave the pod unready for ever
-            self._refuse(f"loading failed: {type(error).__name__}: {error}")
+        except Exception as error:  # without this, the pod would stay unready without a reason
+            self._refuse(f"loading the model failed: {type(error).__name__}: {error}")
 
     def _refuse(self, reason: str) -> None:
-        self._state.reason = self._state.refusal = reason
+        self._state.reason = reason
+        self._state.refusal = reason
         self._log.event("refused", "ERROR", reason=reason)
 
-    def _load_with_patience(self) -> bool:
-        """True when the bundle is loaded, False when the process leaves before it is."""
-        pause = FIRST_PAUSE
-        while not self._stop_wanted.is_set():
+    def _load_with_retries(self) -> bool:
+        """Return True when the bundle is loaded, False when `stop` came first."""
+        delay = FIRST_RETRY_SECONDS
+        while not self._stop_requested.is_set():
             try:
                 self._load()
                 return True
             except Unavailable as error:
                 self._state.reason = f"waiting for AWS: {error}"
-                self._log.event("waiting", "WARNING", reason=str(error), retry_in_seconds=pause)
-            self._stop_wanted.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+                self._log.event("waiting", "WARNING", reason=str(error), retry_in_seconds=delay)
+            self._stop_requested.wait(delay)
+            delay = min(2 * delay, LONGEST_RETRY_SECONDS)
         return False
 
     def _load(self) -> None:
-        config, state = self._config, self._state
-        state.reason = "asking whether the model package is approved"
+        config = self._config
+        self._state.reason = "checking the approval of the model package"
         package = self._aws.package(config.model_package_arn)
         require_approved(package, config)
-        state.reason = "fetching and verifying the bundle"
+        self._state.reason = "downloading and verifying the bundle"
         with tempfile.TemporaryDirectory(prefix="model-") as folder:
             archive = Path(folder) / "model.tar.gz"
             self._aws.fetch(config.model_data_url, archive)
             loaded = load_bundle(archive, config.bundle_digest)
         gc.collect()
-        gc.freeze()  # what is there now stays: the collector need not look at it again between requests
-        state.package, state.bundle, state.reason = package, loaded, "ready"
-        self._metrics.model(config.release_id, config.model_version, config.bundle_digest)
+        gc.freeze()  # these objects live as long as the process: keep them out of collections between requests
+        self._serve(package, loaded)
+
+    def _serve(self, package: Package, loaded: bundle.Bundle) -> None:
+        self._state.package = package
+        self._state.bundle = loaded
+        self._state.reason = "ready"
+        self._metrics.model(self._config.release_id, self._config.model_version, self._config.bundle_digest)
         self._metrics.ready.set(1)
         self._metrics.approved.set(1)
-        self._log.event("ready", package=package.arn, digest=config.bundle_digest)
+        self._log.event("ready", package=package.arn, digest=self._config.bundle_digest)
 
     def _watch_approval(self) -> None:
-        """A package rejected after the start takes no running pod away: it warns, at every look, until replaced."""
-        while not self._stop_wanted.wait(self._config.approval_check_seconds):
+        """Check the approval until `stop`. A rejected package is served on, with a warning at every check."""
+        while not self._stop_requested.wait(self._config.approval_check_seconds):
             try:
                 package = self._aws.package(self._config.model_package_arn)
             except ApiError as error:
@@ -121,5 +128,5 @@ class Loader(threading.Thread):
                     "WARNING",
                     package=package.arn,
                     status=package.status,
-                    reason="this model is served though it is no longer approved: deploy an approved one",
+                    reason="the served model is no longer approved: deploy an approved package",
                 )

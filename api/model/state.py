@@ -1,4 +1,4 @@
-"""What the process knows about itself: is there a model, is it still approved, is the process leaving."""
+"""The state of the process: the loaded model, its approval, and whether the process is draining."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Package:
-    """The facts of a model package that /model shows (DescribeModelPackage)."""
+    """What DescribeModelPackage returned; /model shows it."""
 
     arn: str
     status: str
@@ -22,7 +22,7 @@ class Package:
 
 @dataclass
 class State:
-    """Shared by the loader's thread, which writes, and the event loop, which reads: single attributes, no lock."""
+    """Written by the loader's thread, read by the event loop. Each attribute is set alone, so no lock is needed."""
 
     config: Config
     bundle: "Bundle | None" = None

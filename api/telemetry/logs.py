@@ -1,4 +1,4 @@
-"""JSON lines on standard output: requests, sampled predictions, events. Never a body, a key or an address."""
+"""Write JSON log lines to standard output. No line holds a request body, an API key or a client address."""
 
 import logging
 import sys
@@ -9,12 +9,12 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-_FLUSH_BYTES = 32 * 1024
+BUFFER_BYTES = 32 * 1024
 
 
 class Log:
-    """Collects lines and writes them by `flush`, which the server calls ten times a second: one system call, not one
-    a request. Events (starts, refusals, warnings) are written at once. Safe to use from any thread."""
+    """Buffer lines until `flush`, which the server calls ten times a second: one system call instead of one for each
+    request. Events (start, refusal, warning) are written at once. Safe to use from any thread."""
 
     def __init__(
         self,
@@ -25,22 +25,25 @@ class Log:
     ) -> None:
         self._stream = stream or sys.stdout.buffer
         self._level = logging.getLevelNamesMapping()[level]
-        self._clock, self._common = clock, common
-        self._encode, self._lock, self._buffer = msgspec.json.Encoder().encode, threading.Lock(), bytearray()
+        self._clock = clock
+        self._common = common
+        self._encode = msgspec.json.Encoder().encode
+        self._lock = threading.Lock()
+        self._buffer = bytearray()
 
     def line(self, event: str, **fields: Any) -> None:
-        """Buffer one line; for what happens at every request."""
+        """Buffer a line. Use it for what happens with every request."""
         if self._level <= logging.INFO:
             self._append(event, "INFO", fields)
 
     def event(self, event: str, level: str = "INFO", **fields: Any) -> None:
-        """Write one line at once; for what happens seldom and must not be lost."""
+        """Write a line at once. Use it for what is rare and must not be lost."""
         if self._level <= logging.getLevelNamesMapping()[level]:
             self._append(event, level, fields)
             self.flush()
 
     def raw(self, document: dict[str, Any]) -> None:
-        """Write a document as it is (metrics in embedded metric format)."""
+        """Write a document as it is, at once (metrics in CloudWatch's embedded metric format)."""
         with self._lock:
             self._buffer += self._encode(document) + b"\n"
         self.flush()
@@ -49,11 +52,12 @@ class Log:
         text = self._encode({"time": self._clock(), "level": level, "event": event, **self._common, **fields})
         with self._lock:
             self._buffer += text + b"\n"
-            full = len(self._buffer) > _FLUSH_BYTES
+            full = len(self._buffer) > BUFFER_BYTES
         if full:
             self.flush()
 
     def flush(self) -> None:
+        """Write the buffered lines."""
         with self._lock:
             if self._buffer:
                 self._stream.write(self._buffer)
@@ -61,8 +65,8 @@ class Log:
                 self._buffer.clear()
 
 
-class Forward(logging.Handler):
-    """Hands what libraries log (uvicorn, boto) on as events, so that every line of the process is JSON."""
+class ForwardingHandler(logging.Handler):
+    """Write what libraries log (uvicorn, boto3) as events of a Log, so that every line of the process is JSON."""
 
     def __init__(self, log: Log) -> None:
         super().__init__()

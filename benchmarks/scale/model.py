@@ -24,8 +24,7 @@ DATA_SETS: Final = (117, 1170)
 """Full-size weeks: the public data set, and ten times as many."""
 PARALLEL: Final = (1, 4, 16, 64, 256)
 START_UP_SECONDS: Final = 240
-"""ASSUMED, not measured: from CreateProcessingJob until the code runs (instance, image, input), for each job."""
-JOBS_A_WEEK: Final = 2
+"""ASSUMED, not measured: from CreateProcessingJob until the code runs (instance, image, input)."""
 AIRFLOW_SECONDS: Final = 58.7 / 12
 """Of Airflow for a run of etl on two cores, at most: the demo's twelve, benchmarks/README.md; jobs and all."""
 MACHINES: Final = {
@@ -77,7 +76,7 @@ def machine_seconds(alone: Week, at_once: int, cores: int) -> float:
 
 
 def job_seconds(alone: Week, vcpus: int) -> float:
-    """A week's two jobs on an instance of their own, without start-up; they use no more cores than here."""
+    """A week's job on an instance of its own, without start-up; it uses no more cores than here."""
     return alone.cpu_seconds / min(vcpus, alone.cpu_seconds / alone.seconds)
 
 
@@ -85,14 +84,14 @@ def hours(weeks: int, parallel: int, busy_seconds: float) -> float:
     """Until the last of so many weeks is built, `parallel` at once, or until Airflow has started them all.
 
     Airflow notices a job's end after poll_seconds."""
-    each = JOBS_A_WEEK * (START_UP_SECONDS + settings().poll_seconds) + busy_seconds
+    each = START_UP_SECONDS + settings().poll_seconds + busy_seconds
     return max(ceil(weeks / parallel) * each, weeks * AIRFLOW_SECONDS) / 3600
 
 
 def usd(weeks: int, busy_seconds: float, instance: str) -> float:
     """Instance and disk, start-up counted as paid; how many run at once changes nothing."""
     each = costs.hourly(Kind.SAGEMAKER_INSTANCE, instance) + costs.hourly(Kind.SAGEMAKER_VOLUME_GB, count=VOLUME_GB)
-    return weeks * (JOBS_A_WEEK * START_UP_SECONDS + busy_seconds) / 3600 * each
+    return weeks * (START_UP_SECONDS + busy_seconds) / 3600 * each
 
 
 def disk_bytes(raw: int, silver: int, lines: int) -> float:
@@ -172,7 +171,7 @@ def largest_week(objects: dict[str, list[int]], alone: Week) -> str:
     by_disk, by_time = VOLUME_GB * 1e9 / each, limit * alone.lines / alone.seconds
     return (
         f"one week of many lines: {each:.0f} bytes of disk a line fill {VOLUME_GB} GB at {by_disk / 1e6:,.0f} million "
-        f"lines ({by_disk / alone.lines:,.0f} times a week); both jobs in {limit} s: {by_time / 1e6:,.0f} million lines"
+        f"lines ({by_disk / alone.lines:,.0f} times a week); the job in {limit} s: {by_time / 1e6:,.0f} million lines"
     )
 
 
@@ -187,8 +186,8 @@ def weeks_table(alone: Week) -> str:
     spent = " | ".join(f"{usd(weeks, busy, instance):.2f}" for weeks in DATA_SETS)
     head = "| instances at once | " + " | ".join(f"h for {weeks:,} weeks" for weeks in DATA_SETS) + " |"
     told = (
-        f"{instance}, {vcpus} vCPUs: {busy:.1f} s of work a week, {JOBS_A_WEEK} jobs with {START_UP_SECONDS} s of "
-        f"start-up each (assumed); prices of {costs.prices().date}"
+        f"{instance}, {vcpus} vCPUs: {busy:.1f} s of work a week, {START_UP_SECONDS} s of start-up (assumed); "
+        f"prices of {costs.prices().date}"
     )
     return "\n".join([told, "", head, "|--:" * 3 + "|", *rows, f"| USD, any number | {spent} |"])
 

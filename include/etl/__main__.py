@@ -1,10 +1,11 @@
 """Command line of the ETL jobs, in SageMaker or by hand on local folders.
 
+    python -m include.etl build --shop-week YYYYWW [--base DIR]
     python -m include.etl clean --shop-week YYYYWW [--base DIR]
     python -m include.etl split --shop-week YYYYWW [--base DIR]
 
-DIR is SageMaker's base folder: $SAGEMAKER_BASE_DIR, or /opt/ml. A failure's reason goes to stderr and to
-DIR/output/failure, and the exit code is 1.
+`build` cleans and splits: one job, whose machine starts once. DIR is SageMaker's base folder: $SAGEMAKER_BASE_DIR, or
+/opt/ml. A failure's reason goes to stderr and to DIR/output/failure, and the exit code is 1.
 """
 
 import argparse
@@ -12,14 +13,22 @@ import gc
 import json
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from include import lake
 from include.etl import clean, split
 from include.etl.errors import EtlError
 from include.job import base_folder, end_on_sigterm, fail
 
-JOBS = {"clean": clean.run, "split": split.run}
+Step = Callable[[Path, str], dict[str, Any]]
+JOBS: dict[str, dict[str, Step]] = {
+    "clean": {"clean": clean.run},
+    "split": {"split": split.run},
+    "build": {"clean": clean.run, "split": split.run_on_cleaned},
+}
+"""Job → its steps, in order."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,18 +37,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--shop-week", required=True, metavar="YYYYWW")
     parser.add_argument("--base", type=Path, default=base_folder(), help="SageMaker's folder (default: %(default)s)")
     options = parser.parse_args(arguments)
-    job, week = options.job, options.shop_week
     try:
-        lake.shop_week(week)
+        lake.shop_week(options.shop_week)
     except ValueError as error:
         parser.error(str(error))
+    for name, step in JOBS[options.job].items():
+        if code := run(name, step, options.base, options.shop_week):
+            return code
+    return 0
+
+
+def run(name: str, step: Step, base: Path, week: str) -> int:
+    """Run a step and print its report; the exit code."""
     try:
-        report = JOBS[job](options.base, week)
+        report = step(base, week)
     except EtlError as error:
-        return fail(options.base, f"{job} {week}: {error}")
+        return fail(base, f"{name} {week}: {error}")
     except Exception as error:
         traceback.print_exc()
-        return fail(options.base, f"{job} {week} broke: {type(error).__name__}: {error}")
+        return fail(base, f"{name} {week} broke: {type(error).__name__}: {error}")
     print(json.dumps(report, indent=1), flush=True)
     return 0
 

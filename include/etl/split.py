@@ -1,6 +1,6 @@
 """The splitting job: a week's silver in, gold out.
 
-<base>/processing/input/silver/  part-0.parquet, _quality.json
+<base>/processing/input/silver/  part-0.parquet, _quality.json (output/silver when one job cleans and splits)
 <base>/processing/output/gold/   split={train,validation,test}/shop_week=YYYYWW/part-0.parquet,
                                  _products/shop_week=YYYYWW/part-0.parquet, _manifest/YYYYWW.json
 """
@@ -25,7 +25,15 @@ from include.settings import settings
 
 def run(base: Path, week: str) -> dict[str, Any]:
     """Write gold; the week's manifest. EtlError, and no output, when the silver is not this week's."""
-    source = base / "processing" / "input" / "silver"
+    return _write_gold(base, week, source=base / "processing" / "input" / "silver")
+
+
+def run_on_cleaned(base: Path, week: str) -> dict[str, Any]:
+    """The same, from the silver that the cleaning step of the same job has just written."""
+    return _write_gold(base, week, source=base / "processing" / "output" / "silver")
+
+
+def _write_gold(base: Path, week: str, source: Path) -> dict[str, Any]:
     quality, silver = _silver(source, week)
     output = base / "processing" / "output" / "gold"
     with files.all_or_nothing(output, last="_manifest") as folder:

@@ -14,5 +14,5 @@ planes, eks     EKS clusters as real control planes; logins, roles for service a
 nodegroups, agents, balancers   node groups as process nodes; their instances and load balancers
 ecr, scans      the registry's passwords, rights and scan findings
 enforcement     root is checked like anybody, loopback counts as TLS
-emf, tagging    metrics in log events; the tags of services that ministack does not list
+emf, log_filter, tagging   metrics in log events; events by stream; tags of services that ministack does not list
 """

@@ -22,7 +22,8 @@ NAMES = {
     "_cw_metric_alarm_record",
     "ministack.services.cloudformation.stacks": "_runs_on_worker_thread",
     "ministack.services.cloudwatch": "_resource_tags",
-    "ministack.services.cloudwatch_logs": "_log_groups _put_log_events handle_request get_state load_persisted_state",
+    "ministack.services.cloudwatch_logs": "_log_groups _put_log_events _filter_log_events "
+    "_resolve_log_group_name handle_request get_state load_persisted_state",
     "ministack.services.ec2": "_tags _instances _subnets _instance_xml _network_interfaces _ACTION_MAP _p _error "
     "_parse_filters",
     "ministack.services.ecr": "handle_request handle_registry_request _find_image _manifest_blobs _repositories "

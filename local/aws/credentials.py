@@ -1,6 +1,7 @@
 """Who one is in the embedded AWS: the bootstrap IAM user, an administrator that is not root."""
 
 import json
+from typing import Any
 
 import boto3
 
@@ -16,15 +17,15 @@ class NotStarted(Exception):
     """The embedded AWS has not made its bootstrap user yet."""
 
 
-def client_env(world: config.World) -> dict[str, str]:
-    """Environment for any AWS client; NotStarted before the first `python -m local.aws` of this world."""
-    path = home.folder(world) / FILE
+def client_env(stack: config.LocalStack) -> dict[str, str]:
+    """Environment for any AWS client; NotStarted before the first `python -m local.aws` of this local stack."""
+    path = home.folder(stack) / FILE
     try:
         keys = json.loads(path.read_text())
     except FileNotFoundError:
         raise NotStarted(f"{path} is not there: the embedded AWS was never started, run `make up`") from None
     return {
-        "AWS_ENDPOINT_URL": world.aws_url,
+        "AWS_ENDPOINT_URL": stack.aws_url,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
@@ -33,9 +34,9 @@ def client_env(world: config.World) -> dict[str, str]:
 
 
 class Session(boto3.Session):
-    """A boto3 session whose clients talk to the world's endpoint, whatever this process's environment says."""
+    """A boto3 session whose clients talk to the local stack's endpoint, whatever this process's environment says."""
 
-    def __init__(self, endpoint: str, **keys: str) -> None:
+    def __init__(self, endpoint: str, **keys: Any) -> None:
         super().__init__(**keys)
         self.endpoint = endpoint
 
@@ -46,11 +47,11 @@ class Session(boto3.Session):
         return super().resource(*args, **{"endpoint_url": self.endpoint} | kwargs)
 
 
-def session(world: config.World) -> boto3.Session:
+def session(stack: config.LocalStack) -> boto3.Session:
     """A session of the bootstrap user; NotStarted as client_env."""
-    env = client_env(world)
+    env = client_env(stack)
     return Session(
-        world.aws_url,
+        stack.aws_url,
         aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
         region_name=REGION,

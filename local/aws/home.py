@@ -7,13 +7,13 @@ from pathlib import Path
 from local.stack import config
 
 ALLOWED = "allowed.txt"
-"""Lines "role action" of what IAM ever allowed in this world."""
+"""Lines "role action" of what IAM ever allowed in this local stack."""
 MARK = "LOCAL_AWS_DIR"
 """Beside `config.MARK`, which the supervisor's other services carry too: only what belongs to local.aws."""
 
 
-def folder(world: config.World) -> Path:
-    return world.state / "aws"
+def folder(stack: config.LocalStack) -> Path:
+    return stack.state / "aws"
 
 
 def write_private(path: Path, text: str) -> None:
@@ -26,7 +26,7 @@ def write_private(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def child_environment(world: config.World) -> dict[str, str]:
+def child_environment(stack: config.LocalStack) -> dict[str, str]:
     """This process's environment for a child: with both marks, without the credentials of root."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return ours | {config.MARK: str(world.state), MARK: str(folder(world))}
+    return ours | {config.MARK: str(stack.state), MARK: str(folder(stack))}

@@ -16,6 +16,7 @@ from botocore.config import Config
 
 from include.settings import REGION
 from local.aws import credentials, home
+from local.stack import renewing
 
 KEY = "test"
 """The access key that ministack takes for root."""
@@ -34,7 +35,13 @@ def secret(folder: Path) -> str:
 
 @cache
 def _session(endpoint: str, key: str) -> boto3.Session:
-    return credentials.Session(endpoint, aws_access_key_id=KEY, aws_secret_access_key=key, region_name=REGION)
+    return credentials.Session(
+        endpoint,
+        botocore_session=renewing.core(),
+        aws_access_key_id=KEY,
+        aws_secret_access_key=key,
+        region_name=REGION,
+    )
 
 
 _where: dict[str, str] = {}

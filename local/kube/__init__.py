@@ -18,7 +18,7 @@ The rest is the *process node*, our part of what kubelet, containerd and kube-pr
 The API refuses loopback addresses in EndpointSlices. So it shows Services and pods at 10.x.y.z, and the processes
 listen at 127.x.y.z (`api.loopback`); `fieldRef: status.podIP` gives the address to listen at.
 
-What a node does not enforce or have: docs/embedded-world.md.
+What a node does not enforce or have: docs/local-stack.md.
 Where only root may listen at ports below 1024, a cluster address has them 10000 above, as *_SERVICE_PORT says, and a
 load balancer has none: an Event on the Service tells.
 """

@@ -7,18 +7,18 @@ Standard input: each line is the JSON of *all* nodes that shall run here; others
 is harmless. The Node objects exist already (the node group makes them, with labels and capacity); the agent makes
 them Ready:
 
-    {"<node name>": {"slot": 0,                     # 0 to 14, unique: kubelet port world.kube + 6 + slot,
-                                                    # pods at 10.<world.pod_octet(slot)>.x.y
+    {"<node name>": {"slot": 0,                     # 0 to 14, unique: kubelet port local stack.kube + 6 + slot,
+                                                    # pods at 10.<local stack.pod_octet(slot)>.x.y
                      "capacity": {"cpu": "2", "memory": "8Gi", "pods": "17", "ephemeral-storage": "20Gi"},
                      "credentials": "<secret>"}}    # of the node role, see below
 
 The end of standard input (also the death of the parent) or SIGTERM ends the agent and all processes of its pods.
 
-Credentials of the node role: GET $AWS_ENDPOINT_URL/_world/credentials with the header `Authorization: <secret>` answers
+Credentials of the node role: GET $AWS_ENDPOINT_URL/_local/credentials with the header `Authorization: <secret>` answers
 {"AccessKeyId", "SecretAccessKey", "Token", "Expiration"} (RFC 3339) and is asked again before they expire.
 
-Environment: LOCAL_WORLD_DIR (the state folder, `config.MARK`), AWS_ENDPOINT_URL, AWS_REGION, CLUSTER_NAME, and what
-`config.load` needs to find the same world (HOME or XDG_CACHE_HOME). Logs go to standard error.
+Environment: LOCAL_STACK_DIR (the state folder, `config.MARK`), AWS_ENDPOINT_URL, AWS_REGION, CLUSTER_NAME, and what
+`config.load` needs to find the same local stack (HOME or XDG_CACHE_HOME). Logs go to standard error.
 """
 
 import argparse
@@ -43,21 +43,21 @@ log = logging.getLogger(__name__)
 PLANE_MARK = "LOCAL_PLANE_DIR"
 """Environment variable of each process of a pod, by which those that left their container's session are found."""
 FIRST_KUBELET = 6
-"""The ports of world.kube before this one are the control plane's own."""
+"""The ports of local stack.kube before this one are the control plane's own."""
 
 
 class Agent:
     """The nodes that run here, and what they share."""
 
-    def __init__(self, plane: Path, world: config.World, endpoint_lag: float) -> None:
-        self.plane, self.world = plane, world
+    def __init__(self, plane: Path, stack: config.LocalStack, endpoint_lag: float) -> None:
+        self.plane, self.stack = plane, stack
         self.around = Surroundings(
             endpoint=os.environ["AWS_ENDPOINT_URL"],
             region=os.environ["AWS_REGION"],
             cluster=os.environ["CLUSTER_NAME"],
-            cache=world.state / "aws" / "images",
+            cache=stack.state / "aws" / "images",
         )
-        self.marks = {config.MARK: str(world.state), PLANE_MARK: str(plane)}
+        self.marks = {config.MARK: str(stack.state), PLANE_MARK: str(plane)}
         self.api = Api(plane)
         self.proxy = ServiceProxy(self.api, endpoint_lag)
         self.nodes: dict[str, tuple[EksNode, asyncio.Task]] = {}
@@ -77,8 +77,8 @@ class Agent:
         slot = spec["slot"]
         place = Place(
             name=name,
-            octet=self.world.pod_octet(slot),
-            port=self.world.kube + FIRST_KUBELET + slot,
+            octet=self.stack.pod_octet(slot),
+            port=self.stack.kube + FIRST_KUBELET + slot,
             capacity=spec["capacity"],
         )
         node = EksNode(self.api, place, self.plane, self.proxy, self.around, spec["credentials"], self.marks)

@@ -51,7 +51,7 @@ class ControlPlane:
     def __init__(
         self,
         folder: Path,
-        world: config.World,
+        stack: config.LocalStack,
         issuer: str = "https://kubernetes.default.svc.cluster.local",
         webhook: Path | None = None,
         *,
@@ -59,13 +59,13 @@ class ControlPlane:
         hpa_sync: str = "5s",
         hpa_settle: str = "60s",
     ) -> None:
-        self.folder, self.world, self.issuer, self.webhook = folder, world, issuer, webhook
+        self.folder, self.stack, self.issuer, self.webhook = folder, stack, issuer, webhook
         self.webhook_cache, self.hpa_sync, self.hpa_settle = webhook_cache, hpa_sync, hpa_settle
         self._lock = threading.RLock()
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.world.kube}"
+        return f"https://127.0.0.1:{self.stack.kube}"
 
     @property
     def kubeconfig(self) -> Path:
@@ -127,7 +127,7 @@ class ControlPlane:
     def _write_configuration(self) -> None:
         for name in ("pid", "log", "etcd"):
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        pki.make(self.folder / "pki", f"10.{self.world.service_octet}.0.1")
+        pki.make(self.folder / "pki", f"10.{self.stack.service_octet}.0.1")
         _write_private(self.kubeconfig, self._client_config("admin"))
         for name in ("controller-manager", "scheduler", "metrics-server"):
             _write_private(self.folder / f"{name}.kubeconfig", self._client_config(name))
@@ -209,7 +209,7 @@ class ControlPlane:
     # --- arguments ---
     def _port(self, offset: int) -> int:
         """0 API, 1 etcd, 2 etcd's peers, 3 controller-manager, 4 scheduler, 5 metrics-server."""
-        return self.world.kube + offset
+        return self.stack.kube + offset
 
     def _file(self, name: str) -> str:
         return str(self.folder / "pki" / name)
@@ -229,7 +229,7 @@ class ControlPlane:
             f"--etcd-servers=http://127.0.0.1:{self._port(1)}",
             "--bind-address=127.0.0.1", f"--secure-port={self._port(0)}",
             "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",
-            f"--service-cluster-ip-range=10.{self.world.service_octet}.0.0/16",
+            f"--service-cluster-ip-range=10.{self.stack.service_octet}.0.0/16",
             "--authorization-mode=Node,RBAC", "--anonymous-auth=false", "--allow-privileged=true",
             *webhook,
             "--authentication-token-webhook-version=v1",

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 ANNOTATIONS = "eks.amazonaws.com/"
 MOUNT_PATH = "/var/run/secrets/eks.amazonaws.com/serviceaccount"
 TOKEN_VOLUME, TOKEN_SECONDS = "aws-iam-token", 86400
-CREDENTIALS_PATH = "/_world/credentials"
+CREDENTIALS_PATH = "/_local/credentials"
 SHIP_SECONDS = 1.0
 BATCH_EVENTS, BATCH_BYTES, EVENT_BYTES = 9000, 900_000, 200_000
 """PutLogEvents takes 10,000 events, 1 MiB with 26 bytes more for each, and 256 KiB an event."""

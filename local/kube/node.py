@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 BEAT_SECONDS, STATUS_EVERY_BEATS = 10, 6
-REFRESH_SECONDS = 60
-"""How often volumes are looked at again: configMaps change, tokens must be renewed."""
+REFRESH_SECONDS = 10
+"""How often volumes are filled again: configMaps change, tokens must be renewed. A kubelet does it every minute."""
 VERSION = "v1.36.3"
 
 

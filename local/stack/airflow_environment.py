@@ -19,7 +19,7 @@ _OURS = ("AIRFLOW", "AWS_", "RETAIL_", "PYTHON", "VIRTUAL_ENV")
 
 @dataclass(frozen=True)
 class Secrets:
-    """What Airflow's processes share, made once a world."""
+    """What Airflow's processes share, made once a local stack."""
 
     password: str
     fernet_key: str
@@ -36,9 +36,9 @@ def _fresh() -> Secrets:
     )
 
 
-def load_secrets(world: config.World) -> Secrets:
-    """The world's secrets, made at the first call; AIRFLOW_PASSWORD wins over the generated password."""
-    path = world.state / "airflow" / "secrets.json"
+def load_secrets(stack: config.LocalStack) -> Secrets:
+    """The local stack's secrets, made at the first call; AIRFLOW_PASSWORD wins over the generated password."""
+    path = stack.state / "airflow" / "secrets.json"
     if path.exists():
         kept = Secrets(**json.loads(path.read_text()))
     else:
@@ -49,31 +49,32 @@ def load_secrets(world: config.World) -> Secrets:
     return Secrets(**asdict(kept) | {"password": password}) if password else kept
 
 
-def retail(world: config.World) -> dict[str, str]:
-    """RETAIL_* of the embedded world; those of `.env` and of the caller win, and are all there are on an account."""
+def retail(stack: config.LocalStack) -> dict[str, str]:
+    """RETAIL_* of the local stack; those of `.env` and of the caller win, and are all there are on an account."""
     given = {name: value for name, value in config.local_env().items() if name.startswith("RETAIL_")}
-    if config.on_account():
+    if config.on_aws():
         return given
     embedded = {
         "RETAIL_OVERLAY": "embedded",
         "RETAIL_POLL_SECONDS": "1",
+        "RETAIL_WAIT_IN_TASK_SECONDS": "5",  # most jobs and stacks are over sooner: no trigger, no second process
         "RETAIL_BAKE_SECONDS": "15",
-        "RETAIL_ENDPOINT_PORT": str(world.endpoint),
+        "RETAIL_ENDPOINT_PORT": str(stack.endpoint),
         "RETAIL_REQUIRE_IMAGE_SCAN": "false",
     }
     return embedded | given
 
 
-def base(world: config.World) -> dict[str, str]:
-    """What every process of the world gets: the caller's environment without what steers Python, AWS or Airflow.
+def base(stack: config.LocalStack) -> dict[str, str]:
+    """What every process of the local stack gets: the caller's environment without what steers Python, AWS or Airflow.
 
     On an account the caller's AWS_* are who one is, and stay.
     """
-    steering = tuple(prefix for prefix in _OURS if not (prefix == "AWS_" and config.on_account()))
+    steering = tuple(prefix for prefix in _OURS if not (prefix == "AWS_" and config.on_aws()))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
     bypass = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), "127.0.0.1", "localhost"]))
-    ours = {config.MARK: str(world.state), "LOCAL_STATE": str(world.state), "NO_PROXY": bypass, "no_proxy": bypass}
-    return kept | ours | retail(world)
+    ours = {config.MARK: str(stack.state), "LOCAL_STATE": str(stack.state), "NO_PROXY": bypass, "no_proxy": bypass}
+    return kept | ours | retail(stack)
 
 
 def connection(keys: dict[str, str], role: str | None = None) -> str:
@@ -86,52 +87,56 @@ def connection(keys: dict[str, str], role: str | None = None) -> str:
     return json.dumps({"conn_type": "aws", **login, "extra": extra})
 
 
-def _dags(world: config.World) -> Path:
+def _dags(stack: config.LocalStack) -> Path:
     """The DAGs folder: that of the checkout, or one with the only DAG, so that no other's schedule starts anything."""
     dags = config.ROOT / "dags"
     if not (only := os.environ.get(config.ONLY_DAG)):
         return dags
-    folder = world.state / "airflow" / "dags" / only
+    folder = stack.state / "airflow" / "dags" / only
     folder.mkdir(parents=True, exist_ok=True)
     if not (link := folder / f"{only}.py").exists():
         link.symlink_to(dags / link.name)
     return folder
 
 
-def airflow(world: config.World) -> dict[str, str]:
+def airflow(stack: config.LocalStack) -> dict[str, str]:
     """Airflow without its AWS connections, which need the embedded AWS to have started once."""
-    home, secret = world.state / "airflow" / "home", load_secrets(world)
-    passwords = world.state / "airflow" / "passwords.json"
+    home, secret = stack.state / "airflow" / "home", load_secrets(stack)
+    passwords = stack.state / "airflow" / "passwords.json"
     home.mkdir(parents=True, exist_ok=True)
     write_private(passwords, json.dumps({USER: secret.password}))
-    inherited = base(world)
+    inherited = base(stack)
     return inherited | {
-        # EksHook's login runs `python3.11` of PATH, which must be the one that has Airflow.
+        # The provider's EKS operators run `python3.11` of PATH, which must be the one that has Airflow.
         "PATH": f"{BIN}{os.pathsep}{inherited.get('PATH', os.defpath)}",
         "PYTHONPATH": str(config.ROOT),
         "SPT_NOENV": "1",  # setproctitle would overwrite the environment in /proc, and the mark with it
         "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(_dags(world)),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(_dags(stack)),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(config.ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": "4",  # the default forks 32 workers
+        "AIRFLOW__CORE__PARALLELISM": "8",  # the default forks 32 workers
         "AIRFLOW__CORE__FERNET_KEY": secret.fernet_key,
         "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "5",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{world.airflow_url}/execution/",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{stack.airflow_url}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__AWS__SESSION_FACTORY": "retail_mlops.hooks.sessions.SharedSessionFactory",
         "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": str(world.airflow),
-        "AIRFLOW__API__BASE_URL": world.airflow_url,
+        "AIRFLOW__API__PORT": str(stack.airflow),
+        "AIRFLOW__API__BASE_URL": stack.airflow_url,
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API__SECRET_KEY": secret.session_key,
         "AIRFLOW__API_AUTH__JWT_SECRET": secret.jwt_secret,
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": Postgres(world).url,
-        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",  # a new DAG file shows after this, not after five minutes
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": Postgres(stack).url,
+        # A new or changed DAG file shows after the first, not after five minutes. The second is for what DAG files
+        # import: the default, 30 s, keeps 15 % of a core busy.
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "local.stack.airflow_logs.LOGGING_CONFIG",
-        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(world.state / "airflow" / "logs"),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(stack.state / "airflow" / "logs"),
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",  # what a task waits for; the default is 1 s
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",  # tasks of a killed scheduler are retried soon
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
@@ -140,15 +145,15 @@ def airflow(world: config.World) -> dict[str, str]:
     }
 
 
-def with_aws(world: config.World, bootstrap: dict[str, str]) -> dict[str, str]:
+def with_aws(stack: config.LocalStack, bootstrap: dict[str, str]) -> dict[str, str]:
     """Airflow's environment with the region, the endpoint and the connections of `bootstrap`, the user of that name.
 
     `bootstrap` is empty on an account, whose endpoints are boto3's own.
     """
-    embedded = {"AWS_ENDPOINT_URL": world.aws_url, "AWS_EC2_METADATA_DISABLED": "true"}
-    endpoint = {} if config.on_account() else embedded
+    embedded = {"AWS_ENDPOINT_URL": stack.aws_url, "AWS_EC2_METADATA_DISABLED": "true"}
+    endpoint = {} if config.on_aws() else embedded
     return (
-        airflow(world)
+        airflow(stack)
         | endpoint
         | {
             "AWS_REGION": REGION,

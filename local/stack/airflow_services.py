@@ -13,10 +13,9 @@ from local.stack.postgres import Postgres
 
 COMMANDS = {
     "api-server": [str(BIN / "airflow"), "api-server"],
-    # Without log servers, see local/stack/airflow_logs.py.
-    "scheduler": [str(BIN / "airflow"), "scheduler", "--skip-serve-logs"],
+    "scheduler": [str(BIN / "python"), "-m", "local.stack.airflow_scheduler"],
     "dag-processor": [str(BIN / "airflow"), "dag-processor"],
-    "triggerer": [str(BIN / "airflow"), "triggerer", "--skip-serve-logs"],
+    "triggerer": [str(BIN / "airflow"), "triggerer", "--skip-serve-logs"],  # see local/stack/airflow_logs.py
 }
 _HEARTBEATS = {
     "scheduler": ("scheduler", "latest_scheduler_heartbeat"),
@@ -25,21 +24,21 @@ _HEARTBEATS = {
 }
 
 
-def _get(world: config.World, path: str, timeout: float) -> Any:
+def _get(stack: config.LocalStack, path: str, timeout: float) -> Any:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(world.airflow_url + path, timeout=timeout) as answer:
+    with direct.open(stack.airflow_url + path, timeout=timeout) as answer:
         return json.loads(answer.read())
 
 
-def healthy(world: config.World, name: str, started: float) -> bool:
+def healthy(stack: config.LocalStack, name: str, started: float) -> bool:
     """Whether a process that was started at `started` (seconds since the epoch) works; False while nobody answers."""
     try:
         if name == "api-server":
             # The execution API is built at its first call, which would otherwise be the first task's.
-            _get(world, "/execution/health", timeout=15)
+            _get(stack, "/execution/health", timeout=15)
             return True
         part, key = _HEARTBEATS[name]
-        report = _get(world, "/api/v2/monitor/health", timeout=3)[part]
+        report = _get(stack, "/api/v2/monitor/health", timeout=3)[part]
     except (OSError, ValueError):
         return False
     # The heartbeat of a predecessor counts as healthy for another half a minute.
@@ -50,9 +49,9 @@ def healthy(world: config.World, name: str, started: float) -> bool:
 class Migration:
     """`airflow db migrate`, run when the environment is another than at the last time."""
 
-    def __init__(self, world: config.World):
-        self.world = world
-        self.marker = Postgres(world).data / "airflow-schema"  # beside the data: removed together
+    def __init__(self, stack: config.LocalStack):
+        self.stack = stack
+        self.marker = Postgres(stack).data / "airflow-schema"  # beside the data: removed together
         self.version = (config.ROOT / ".venv/airflow/lock.sha256").read_text()
 
     @property
@@ -64,7 +63,7 @@ class Migration:
             return subprocess.Popen(
                 [BIN / "airflow", "db", "migrate"],
                 cwd=config.ROOT,
-                env=airflow(self.world),
+                env=airflow(self.stack),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

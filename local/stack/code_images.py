@@ -199,11 +199,11 @@ def _tagged(image: Image) -> tuple[tuple[str, Image], ...]:
     return (image.tag, image), (sbom.tag(image.digest), bill_of(image))
 
 
-def push(session: boto3.Session, world: config.World, image: Image) -> str:
+def push(session: boto3.Session, stack: config.LocalStack, image: Image) -> str:
     """Pushes the image, tagged with the start of its digest, and its bill of materials, unless they are there; returns
     its reference by digest."""
     ours = settings()
-    registry = _Registry(session, world.aws_url, ours.account_id, ours.region, image.name)
+    registry = _Registry(session, stack.aws_url, ours.account_id, ours.region, image.name)
     for tag, one in _tagged(image):
         if not registry.has(tag):
             for blob in one.blobs:
@@ -212,11 +212,11 @@ def push(session: boto3.Session, world: config.World, image: Image) -> str:
     return f"{ours.repository(image.name)}@{image.digest}"
 
 
-def verify(session: boto3.Session, world: config.World, image: Image) -> str:
+def verify(session: boto3.Session, stack: config.LocalStack, image: Image) -> str:
     """The image's reference, when the registry has just this image with just its bill of materials, byte by byte.
     ImageError says what is missing, or differs: who builds the same source and lock again is its witness."""
     ours = settings()
-    registry = _Registry(session, world.aws_url, ours.account_id, ours.region, image.name)
+    registry = _Registry(session, stack.aws_url, ours.account_id, ours.region, image.name)
     for tag, one in _tagged(image):
         if not registry.has(tag):
             raise ImageError(

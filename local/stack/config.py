@@ -1,8 +1,8 @@
-"""Where an embedded world keeps its state and on which ports and loopback addresses it listens.
+"""Where a local stack keeps its state and on which ports and loopback addresses it listens.
 
-A world belongs to one state folder (`.local/` of a checkout, or LOCAL_STATE). Its ports and its block of 127.0.0.0/8
-are chosen once, at the first start, and stay: a cluster's tokens and Services carry them. A registry in the user's
-cache folder keeps the worlds of one user apart; `make clean` gives a world's numbers back.
+A local stack belongs to one state folder (`.local/` of a checkout, or LOCAL_STATE). Its ports and its block of
+127.0.0.0/8 are chosen once, at the first start, and stay: a cluster's tokens and Services carry them. A registry in
+the user's cache folder keeps the local stacks of one user apart; `make clean` gives a local stack's numbers back.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,21 @@ from typing import Any
 from include.settings import PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
-MARK = "LOCAL_WORLD_DIR"
-"""Environment variable that every process of a world carries, so that it can be found after a kill -9."""
+MARK = "LOCAL_STACK_DIR"
+"""Environment variable that every process of a local stack carries, so that it can be found after a kill -9."""
 
-AWS = "LOCAL_AWS"
-"""Which AWS Airflow works on: `embedded`, or `account`, the one that boto3 finds in the caller's environment."""
+TARGET = "MLOPS_TARGET"
+"""What Airflow works on: `local`, the local stack (default), or `aws`, the account that boto3 finds for the caller."""
+TARGETS = ("local", "aws")
+RETIRED = ("LOCAL_AWS", "LOCAL_WORLD")
+"""Earlier spellings of TARGET: refused, so that nobody works on another target than the one they named."""
 ONLY_DAG = "LOCAL_ONLY_DAG"
 """The one DAG that an Airflow has which was started for one run; unset: all of `dags/`."""
 VARIABLES = "PIPELINE_VARIABLES"
 """A pipeline's variables as a JSON object; those named as settings are settings."""
 
 CLUSTER_PORTS = 24  # a control plane's own six, then one a node
-BLOCKS = 15  # worlds on one machine: 127.(16+16*block) and the fifteen second octets after it
+BLOCKS = 15  # local stacks on one machine: 127.(16+16*block) and the fifteen second octets after it
 DEFAULT_PORTS = {"airflow": 8080, "aws": 4566, "endpoint": 8088}
 DEFAULT_KUBE_PORT = 21443
 
@@ -59,7 +62,7 @@ def read_env(path: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class World:
+class LocalStack:
     state: Path
     airflow: int
     aws: int
@@ -83,7 +86,7 @@ class World:
     def pod_octet(self, slot: int) -> int:
         """Second octet of the pod addresses of the node in `slot` (0 to 14)."""
         if not 0 <= slot < 15:
-            raise ConfigError(f"a world has room for 15 nodes, not for one in slot {slot}")
+            raise ConfigError(f"a local stack has room for 15 nodes, not for one in slot {slot}")
         return self.service_octet + 1 + slot
 
 
@@ -105,16 +108,16 @@ def any_free_port() -> int:
 
 @contextlib.contextmanager
 def _registry() -> Iterator[dict[str, dict[str, Any]]]:
-    """The worlds of this user by state folder; those whose folder is gone are forgotten."""
+    """The local stacks of this user by state folder; those whose folder is gone are forgotten."""
     path = cache_dir() / "worlds.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        worlds = json.loads(path.read_text()) if path.exists() else {}
-        worlds = {state: world for state, world in worlds.items() if Path(state).is_dir()}
-        yield worlds
+        stacks = json.loads(path.read_text()) if path.exists() else {}
+        stacks = {state: stack for state, stack in stacks.items() if Path(state).is_dir()}
+        yield stacks
         fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(worlds, indent=1))
+        fresh.write_text(json.dumps(stacks, indent=1))
         fresh.replace(path)
 
 
@@ -137,7 +140,7 @@ def _pick(name: str, wanted: str | None, default: int, taken: set[int]) -> int:
 def _kube_ports(wanted: str | None, known: int | None, block: int, taken: set[int]) -> int:
     """The first of CLUSTER_PORTS ports in a row: as .env says, as before, or the first that are free.
 
-    Each block begins its search elsewhere: worlds that do not know of each other (two users) rarely meet.
+    Each block begins its search elsewhere: local stacks that do not know of each other (two users) rarely meet.
     """
     if wanted:
         return _number("kube", wanted, highest=65536 - CLUSTER_PORTS)
@@ -155,7 +158,7 @@ def _block(state: str, taken: set[int]) -> int:
     for block in (*range(first, BLOCKS), *range(first)):
         if block not in taken:
             return block
-    raise ConfigError(f"{BLOCKS} worlds are registered: run `make clean` in one that you no longer need")
+    raise ConfigError(f"{BLOCKS} local stacks are registered: run `make clean` in one that you no longer need")
 
 
 def _variables() -> dict[str, str]:
@@ -167,41 +170,57 @@ def _variables() -> dict[str, str]:
     return {name: value for name, value in given if name.startswith(PREFIX)}
 
 
+def _refuse_retired(env: Mapping[str, str], where: object) -> None:
+    """Raise ConfigError when an earlier spelling of MLOPS_TARGET is set."""
+    for name in RETIRED:
+        if value := env.get(name):
+            target = "aws" if value in ("account", "aws") else "local"
+            raise ConfigError(f"{where}: {name}={value} is no longer read: write {TARGET}={target} instead")
+
+
 def local_env() -> dict[str, str]:
-    """`.env` of the checkout, under the settings among a pipeline's variables, under the process's own environment.
-    ConfigError names a LOCAL_* key that there is not."""
-    env = read_env(ROOT / ".env")
-    known = {"LOCAL_STATE", AWS, "LOCAL_KUBE_PORT", *(f"LOCAL_{name.upper()}_PORT" for name in DEFAULT_PORTS)}
-    if unknown := sorted(key for key in env if key.startswith("LOCAL_") and key not in known):
-        raise ConfigError(f"{ROOT / '.env'}: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    """Return `.env` of the checkout, overridden by the settings of a pipeline, overridden by the process environment.
+
+    Raise ConfigError for an unknown LOCAL_* or MLOPS_* key of `.env`, and for an earlier spelling of MLOPS_TARGET.
+    """
+    env_file = ROOT / ".env"
+    env = read_env(env_file)
+    _refuse_retired(env, env_file)
+    _refuse_retired(os.environ, "environment")
+    known = {"LOCAL_STATE", TARGET, "LOCAL_KUBE_PORT", *(f"LOCAL_{name.upper()}_PORT" for name in DEFAULT_PORTS)}
+    if unknown := sorted(key for key in env if key.startswith(("LOCAL_", "MLOPS_")) and key not in known):
+        raise ConfigError(f"{env_file}: unknown {', '.join(unknown)}; known keys are {', '.join(sorted(known))}")
     return env | _variables() | dict(os.environ)
 
 
-def on_account() -> bool:
-    """Whether Airflow works on an AWS account. ConfigError when the choice is unknown, or leaves open which account."""
+def on_aws() -> bool:
+    """Return whether the target is an AWS account.
+
+    Raise ConfigError when MLOPS_TARGET has another value than those of TARGETS, or when it does not say which account.
+    """
     env = local_env()
-    choice = env.get(AWS) or "embedded"
-    if choice not in ("embedded", "account"):
-        raise ConfigError(f"{AWS}={choice}: embedded or account")
-    if choice == "account" and not env.get("RETAIL_ACCOUNT_ID"):
-        raise ConfigError(f"{AWS}=account: RETAIL_ACCOUNT_ID says which account")
-    return choice == "account"
+    target = env.get(TARGET) or "local"
+    if target not in TARGETS:
+        raise ConfigError(f"{TARGET}={target}: expected {' or '.join(TARGETS)}")
+    if target == "aws" and not env.get("RETAIL_ACCOUNT_ID"):
+        raise ConfigError(f"{TARGET}=aws: set RETAIL_ACCOUNT_ID, so that it is clear which account")
+    return target == "aws"
 
 
 def state_dir() -> Path:
     return Path(local_env().get("LOCAL_STATE") or ROOT / ".local").resolve()
 
 
-def load(state: Path | None = None) -> World:
-    """The world of a state folder, made and registered if it is new. Ports of `.env` (LOCAL_*_PORT) win."""
+def load(state: Path | None = None) -> LocalStack:
+    """The local stack of a state folder, made and registered if it is new. Ports of `.env` (LOCAL_*_PORT) win."""
     state = (state or state_dir()).resolve()
     env = local_env()
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _registry() as worlds:
-        known = worlds.get(str(state), {})
-        others = [world for name, world in worlds.items() if name != str(state)]
-        taken = {port for world in others for key, port in world.items() if key not in ("block", "kube")}
-        taken |= {port for world in others for port in range(world["kube"], world["kube"] + CLUSTER_PORTS)}
+    with _registry() as stacks:
+        known = stacks.get(str(state), {})
+        others = [stack for name, stack in stacks.items() if name != str(state)]
+        taken = {port for stack in others for key, port in stack.items() if key not in ("block", "kube")}
+        taken |= {port for stack in others for port in range(stack["kube"], stack["kube"] + CLUSTER_PORTS)}
         numbers = {}
         for name, default in DEFAULT_PORTS.items():
             wanted = env.get(f"LOCAL_{name.upper()}_PORT")
@@ -209,15 +228,15 @@ def load(state: Path | None = None) -> World:
             taken.add(numbers[name])
         numbers["block"] = known["block"] if "block" in known else _block(str(state), {w["block"] for w in others})
         numbers["kube"] = _kube_ports(env.get("LOCAL_KUBE_PORT"), known.get("kube"), numbers["block"], taken)
-        worlds[str(state)] = numbers
-    return World(state=state, **numbers)
+        stacks[str(state)] = numbers
+    return LocalStack(state=state, **numbers)
 
 
-def forget(world: World) -> None:
-    """Give the world's numbers back (after its state was removed)."""
-    with _registry() as worlds:
-        worlds.pop(str(world.state), None)
+def forget(stack: LocalStack) -> None:
+    """Give the local stack's numbers back (after its state was removed)."""
+    with _registry() as stacks:
+        stacks.pop(str(stack.state), None)
 
 
-def describe(world: World) -> dict[str, Any]:
-    return asdict(world) | {"state": str(world.state)}
+def describe(stack: LocalStack) -> dict[str, Any]:
+    return asdict(stack) | {"state": str(stack.state)}

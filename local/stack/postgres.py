@@ -66,11 +66,11 @@ def _hand_over(folder: Path) -> None:
 
 
 class Postgres:
-    """The database of one world."""
+    """The database of one local stack."""
 
-    def __init__(self, world: config.World):
-        self.state = world.state
-        self.data = world.state / "airflow" / "pg"
+    def __init__(self, stack: config.LocalStack):
+        self.state = stack.state
+        self.data = stack.state / "airflow" / "pg"
 
     @property
     def socket_dir(self) -> Path:
@@ -135,7 +135,7 @@ class Postgres:
         return subprocess.run(probe, check=False).returncode == 0
 
     def end_leftover(self) -> None:
-        """Stop cleanly a server of this world that outlived its supervisor."""
+        """Stop cleanly a server of this local stack that outlived its supervisor."""
         pid_file = self.data / "postmaster.pid"
         with contextlib.suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
             pid = int(pid_file.read_text().split()[0])
@@ -145,7 +145,7 @@ class Postgres:
                     psutil.Process(pid).wait(_STOP_SECONDS)
 
     def forget_pid(self) -> None:
-        """Remove the pid file, which may name a stranger's process by now. Only when no process of the world lives."""
+        """Remove the pid file, which may name another program's process by now. Only when PostgreSQL is not running."""
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def remove_socket_dir(self) -> None:

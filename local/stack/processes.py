@@ -1,4 +1,4 @@
-"""Finds and ends the processes of a world by a variable that each of them carries in its environment."""
+"""Finds and ends the processes of a local stack by a variable that each of them carries in its environment."""
 
 import contextlib
 import ctypes
@@ -33,7 +33,7 @@ def marked(name: str, value: str) -> list[int]:
 
 
 def members(state: str) -> list[int]:
-    """Processes of the world with this state folder, without the caller."""
+    """Processes of the local stack with this state folder, without the caller."""
     return marked(config.MARK, state)
 
 

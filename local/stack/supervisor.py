@@ -1,4 +1,4 @@
-"""Owns the processes of an embedded world: starts them in order, restarts what dies, stops them in order.
+"""Owns the processes of a local stack: starts them in order, restarts what dies, stops them in order.
 
 `python -m local.stack.supervisor` runs until SIGTERM. While it runs, it holds `<state>/supervisor.lock` with its pid;
 `<state>/status.json` tells what runs: name -> {state, pid, restarts, port, log}, with `supervisor` among the names.
@@ -30,7 +30,7 @@ LOCK_ATTEMPTS = 10
 PATIENCE = 240
 """Seconds that a service may take to become healthy at the first start."""
 START_ATTEMPTS = 4
-"""Deaths before the first success after which the world gives up, and says why."""
+"""Deaths before the first success after which the local stack gives up, and says why."""
 BACKOFF = (1, 2, 4, 8, 15, 30)
 """Seconds before the first, second, … restart; a service that lived for STEADY seconds starts over."""
 STEADY = 60
@@ -41,7 +41,7 @@ class Stop(Exception):
 
 
 class StartError(Exception):
-    """Why the world did not come up."""
+    """Why the local stack did not come up."""
 
 
 @dataclass
@@ -179,45 +179,45 @@ def locked(state: Path) -> Iterator[bool]:
         yield True
 
 
-def end_leftovers(world: config.World) -> None:
-    """End whatever of this world runs without a supervisor, PostgreSQL cleanly. Only who holds the lock may call it."""
-    database = Postgres(world)
+def end_leftovers(stack: config.LocalStack) -> None:
+    """End what runs of this local stack without a supervisor, PostgreSQL cleanly. The caller must hold the lock."""
+    database = Postgres(stack)
     database.end_leftover()
-    processes.terminate(processes.members(str(world.state)), grace=5)
+    processes.terminate(processes.members(str(stack.state)), grace=5)
     database.forget_pid()
 
 
 class Supervisor:
-    """The services of one world."""
+    """The services of one local stack."""
 
-    def __init__(self, world: config.World):
-        self.world = world
+    def __init__(self, stack: config.LocalStack):
+        self.stack = stack
         self.stopping = False
         self.state = "starting"
         self.reason = ""
         self.written = ""
-        self.log_dir = world.state / "log"
+        self.log_dir = stack.state / "log"
         self.log_dir.mkdir(exist_ok=True)
-        self.database = Postgres(world)
+        self.database = Postgres(stack)
         self.services = {service.name: service for service in self._services()}
 
     def _services(self) -> Iterator[Service]:
-        world, ready = self.world, self.world.state / "aws" / "ready"
+        stack, ready = self.stack, self.stack.state / "aws" / "ready"
         python = str(config.ROOT / ".venv/local-aws/bin/python")
-        if not config.on_account():
+        if not config.on_aws():
             yield Service(
                 AWS,
                 [python, "-m", "local.aws"],
-                env=lambda: environment.base(world),
+                env=lambda: environment.base(stack),
                 healthy=lambda started: ready.exists() and ready.stat().st_mtime >= started - 1,
                 log=self.log_dir / f"{AWS}.log",
-                port=world.aws,
+                port=stack.aws,
                 grace=15,
             )
         yield Service(
             "postgres",
             self.database.command,
-            env=lambda: environment.base(world),
+            env=lambda: environment.base(stack),
             healthy=lambda _: self.database.ready(),
             log=self.log_dir / "postgres.log",
             stop_signal=signal.SIGINT,  # PostgreSQL's fast shutdown
@@ -227,15 +227,15 @@ class Supervisor:
             yield Service(
                 name,
                 command,
-                env=lambda: environment.with_aws(world, {} if config.on_account() else client_env(world)),
-                healthy=functools.partial(services.healthy, world, name),
+                env=lambda: environment.with_aws(stack, {} if config.on_aws() else client_env(stack)),
+                healthy=functools.partial(services.healthy, stack, name),
                 log=self.log_dir / f"{name}.log",
-                port=world.airflow if name == "api-server" else None,
+                port=stack.airflow if name == "api-server" else None,
             )
 
     # --- life ---
     def run(self) -> int:
-        """Until SIGTERM. 0, or 1 when the world did not come up."""
+        """Until SIGTERM. 0, or 1 when the local stack did not come up."""
         try:
             self._start()
             self.state = "running"
@@ -255,11 +255,11 @@ class Supervisor:
 
     def _start(self) -> None:
         self._write()
-        end_leftovers(self.world)
-        for name, port in (("AIRFLOW", self.world.airflow), ("AWS", self.world.aws)):
+        end_leftovers(self.stack)
+        for name, port in (("AIRFLOW", self.stack.airflow), ("AWS", self.stack.aws)):
             if not config.free(port):
                 raise StartError(f"port {port} is used by another program: set LOCAL_{name}_PORT in .env")
-        (self.world.state / "aws" / "ready").unlink(missing_ok=True)
+        (self.stack.state / "aws" / "ready").unlink(missing_ok=True)
         embedded = [AWS] if AWS in self.services else []
         for name in embedded:
             self.services[name].start()
@@ -276,7 +276,7 @@ class Supervisor:
         self._until_running(*self.services)
 
     def _migrate(self) -> None:
-        migration = services.Migration(self.world)
+        migration = services.Migration(self.stack)
         if not migration.needed:
             return
         log = self.log_dir / "migrate.log"
@@ -322,7 +322,7 @@ class Supervisor:
             until = time.monotonic() + max((service.grace for service in group), default=0)
             for service in group:
                 service.wait_stopped(until)
-        processes.terminate(processes.members(str(self.world.state)), grace=3)
+        processes.terminate(processes.members(str(self.stack.state)), grace=3)
         self.state = "failed" if self.reason else "stopped"
         self._write()
 
@@ -335,19 +335,19 @@ class Supervisor:
         }
         status = {"supervisor": mine} | {name: service.describe() for name, service in self.services.items()}
         if (text := json.dumps(status, indent=1)) != self.written:
-            fresh = self.world.state / "status.new"
+            fresh = self.stack.state / "status.new"
             fresh.write_text(text)
-            fresh.replace(self.world.state / "status.json")
+            fresh.replace(self.stack.state / "status.json")
             self.written = text
 
 
 def main() -> int:
-    world = config.load()
-    os.environ |= environment.retail(world)
-    with locked(world.state) as mine:
+    stack = config.load()
+    os.environ |= environment.retail(stack)
+    with locked(stack.state) as mine:
         if not mine:
             return 0
-        supervisor = Supervisor(world)
+        supervisor = Supervisor(stack)
         for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(wanted, supervisor.request_stop)
         return supervisor.run()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,19 @@ class Process(Listening):
     def kill(self) -> None:
         self.popen.kill()
         self.popen.wait(10)
+
+
+@contextmanager
+def serving(release: Release, log: Path, **changes: str) -> Iterator[Process]:
+    """A server that is ready, for the tests of a whole file, with a stub of its own."""
+    aws = StubAws(release.digest, {f"/{BUCKET}/{KEY}": release.archive}).start()
+    process = Process(release.environment | CREDENTIALS | {"AWS_ENDPOINT_URL": aws.url} | changes, log)
+    try:
+        process.until_ready()
+        yield process
+    finally:
+        process.kill()
+        aws.stop()
 
 
 @pytest.fixture

@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from skl2onnx import convert_sklearn
-from skl2onnx.common.data_types import FloatTensorType
-from sklearn.ensemble import RandomForestClassifier
 
 from include.baskets import bundle, features
 from include.baskets.products import ProductTable
@@ -36,6 +33,11 @@ def basket(seed: int, lines: int | None = None, known: bool = True) -> dict[str,
 
 def write_bundle(directory: Path) -> str:
     """Write the bundle's members into `directory`; its digest."""
+    # here, so that a worker that writes no bundle does not import them: seconds of CPU
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.ensemble import RandomForestClassifier
+
     draw = np.random.default_rng(0)
     beliefs = draw.dirichlet([1, 1, 1], len(PRODUCTS))
     table = ProductTable(PRODUCTS, beliefs, np.full(len(PRODUCTS), 5), beliefs.mean(axis=0), (-0.2, 0.2))

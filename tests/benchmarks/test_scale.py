@@ -24,7 +24,7 @@ def test_a_larger_instance_is_not_faster_than_the_cores_a_week_uses(vcpus: int, 
 
 
 def test_parallel_instances_divide_the_hours_and_a_last_odd_week_takes_a_round_of_its_own() -> None:
-    each = 2 * (START_UP_SECONDS + settings().poll_seconds) + 8
+    each = START_UP_SECONDS + settings().poll_seconds + 8
     assert model.hours(117, 1, 8) == pytest.approx(117 * each / 3600)
     assert model.hours(117, 4, 8) == pytest.approx(30 * each / 3600)
 
@@ -41,7 +41,7 @@ def test_a_week_is_paid_from_its_start_up_on_with_its_disk() -> None:
     price = costs.hourly(Kind.SAGEMAKER_INSTANCE, "ml.t3.large") + costs.hourly(
         Kind.SAGEMAKER_VOLUME_GB, count=model.VOLUME_GB
     )
-    assert model.usd(10, 8, "ml.t3.large") == pytest.approx(10 * (2 * START_UP_SECONDS + 8) / 3600 * price)
+    assert model.usd(10, 8, "ml.t3.large") == pytest.approx(10 * (START_UP_SECONDS + 8) / 3600 * price)
 
 
 def test_every_priced_instance_has_its_size() -> None:

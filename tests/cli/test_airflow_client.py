@@ -23,9 +23,9 @@ def test_an_answer_that_is_not_airflows_is_shown_as_it_is(body):
 
 
 def test_nobody_at_the_port_is_said_with_the_address(tmp_path):
-    world = config.World(tmp_path, airflow=config.any_free_port(), aws=2, endpoint=3, kube=4, block=0)
-    with pytest.raises(AirflowError, match=f"does not answer at {world.airflow_url}"):
-        Airflow(world).health()
+    stack = config.LocalStack(tmp_path, airflow=config.any_free_port(), aws=2, endpoint=3, kube=4, block=0)
+    with pytest.raises(AirflowError, match=f"does not answer at {stack.airflow_url}"):
+        Airflow(stack).health()
 
 
 def test_a_log_line_shows_the_exception_below_it():

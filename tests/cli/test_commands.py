@@ -1,4 +1,4 @@
-"""The commands on a real world: PostgreSQL, Airflow and the embedded AWS, without a cluster."""
+"""The commands on a real local stack: PostgreSQL, Airflow and the embedded AWS, without a cluster."""
 
 import json
 import os
@@ -36,7 +36,7 @@ class Commands:
 
     @property
     def env(self) -> dict[str, str]:
-        ours = ("LOCAL_", "RETAIL_", "AWS_", "AIRFLOW")
+        ours = ("LOCAL_", "MLOPS_", "RETAIL_", "AWS_", "AIRFLOW")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return kept | {"LOCAL_STATE": str(self.state), "COLUMNS": "200"}
 
@@ -77,7 +77,7 @@ def new_state() -> Path:
 
 @pytest.fixture
 def down() -> Iterator[Commands]:
-    """A world that was never started."""
+    """A local stack that was never started."""
     commands = Commands(new_state())
     yield commands
     commands.run("clean")
@@ -97,25 +97,25 @@ def shared() -> Iterator[Commands]:
 
 @pytest.fixture
 def live(shared: Commands) -> Commands:
-    """A world in which everything runs."""
+    """A local stack in which everything runs."""
     until(shared.ready, 60)
     return shared
 
 
-# --- without a world ---
+# --- without a local stack ---
 def test_help_names_every_command():
     shown = subprocess.run([PYTHON, "-m", "cli", "--help"], cwd=config.ROOT, check=True, capture_output=True, text=True)
     for command in ("up", "down", "status", "run", "run-once", "ingest", "image", "token", "aws-env", "clean"):
         assert command in shown.stdout
 
 
-def test_status_of_a_stopped_world_fails(down):
+def test_status_of_a_stopped_stack_fails(down):
     done = down.run("status")
     assert done.returncode == 1
     assert "make up" in done.stdout
 
 
-def test_down_of_a_stopped_world_is_fine(down):
+def test_down_of_a_stopped_stack_is_fine(down):
     down.ok("down")
 
 
@@ -123,7 +123,7 @@ def test_down_of_a_stopped_world_is_fine(down):
     ("command", "reason"),
     [("token", "Airflow does not answer"), ("kubeconfig", "no cluster yet"), ("aws-env", "never started")],
 )
-def test_a_command_that_needs_the_world_says_so_in_one_line(down, command, reason):
+def test_a_command_that_needs_the_stack_says_so_in_one_line(down, command, reason):
     done = down.run(command)
     assert done.returncode == 1
     assert reason in done.stderr
@@ -177,11 +177,11 @@ def test_the_dags_import_without_error(live):
 
 
 def test_token_is_accepted_and_nothing_else_is(live):
-    world = config.load(live.state)
+    stack = config.load(live.state)
 
     def answer(token: str) -> int:
         headers = {"Authorization": f"Bearer {token}"}
-        request = urllib.request.Request(f"{world.airflow_url}/api/v2/dags", headers=headers)
+        request = urllib.request.Request(f"{stack.airflow_url}/api/v2/dags", headers=headers)
         try:
             return urllib.request.urlopen(request, timeout=20).status
         except urllib.error.HTTPError as error:
@@ -220,9 +220,9 @@ def test_a_paused_dag_is_not_run(live):
 
 
 def test_an_airflow_of_one_run_works_on_the_aws_that_boto3_finds_and_is_gone_afterwards(live, down, monkeypatch):
-    """The embedded AWS of the one world is the account of the other, which has none."""
+    """The embedded AWS of the one local stack is the account of the other, which has none."""
     account = dict(line.removeprefix("export ").split("=", 1) for line in live.ok("aws-env").splitlines())
-    given = account | {"LOCAL_AWS": "account", "RETAIL_ACCOUNT_ID": "123456789012", "RETAIL_POLL_SECONDS": "1"}
+    given = account | {"MLOPS_TARGET": "aws", "RETAIL_ACCOUNT_ID": "123456789012", "RETAIL_POLL_SECONDS": "1"}
     monkeypatch.setattr(Commands, "env", property(lambda self: base_env(self) | given))
     done = down.ok("run-once", "provision", "--conf", '{"dry_run": true}')
     assert re.search(r"provision succeeded: \d+ success", done)
@@ -256,7 +256,7 @@ def test_after_a_killed_supervisor_down_ends_every_process(down):
     assert not down.members()
 
 
-def test_two_worlds_run_side_by_side_and_down_ends_only_its_own(live, down):
+def test_two_stacks_run_side_by_side_and_down_ends_only_its_own(live, down):
     down.ok("up")
     here, there = config.load(live.state), config.load(down.state)
     assert {here.airflow, here.aws}.isdisjoint({there.airflow, there.aws})
@@ -281,16 +281,16 @@ def test_ctrl_c_while_starting_takes_everything_down(down, reached):
 
 
 def test_a_port_that_is_taken_is_named(down):
-    world = config.load(down.state)
-    listener = subprocess.Popen([PYTHON, "-m", "http.server", "--bind", "127.0.0.1", str(world.airflow)], stderr=-3)
+    stack = config.load(down.state)
+    listener = subprocess.Popen([PYTHON, "-m", "http.server", "--bind", "127.0.0.1", str(stack.airflow)], stderr=-3)
     try:
-        until(lambda: not config.free(world.airflow), 10)
+        until(lambda: not config.free(stack.airflow), 10)
         done = down.run("up")
     finally:
         listener.kill()
         listener.wait()
     assert done.returncode == 1
-    assert f"port {world.airflow} is used by another program: set LOCAL_AIRFLOW_PORT" in " ".join(done.stderr.split())
+    assert f"port {stack.airflow} is used by another program: set LOCAL_AIRFLOW_PORT" in " ".join(done.stderr.split())
 
 
 def test_clean_removes_the_state_and_gives_the_numbers_back(down):

@@ -1,4 +1,4 @@
-"""Where weekly files land: in the embedded AWS, or in the account that `LOCAL_AWS=account` means."""
+"""Where weekly files land: in the embedded AWS, or in the account that `MLOPS_TARGET=aws` means."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,12 +14,12 @@ from local.stack import config
 def landed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple]:
     """Calls of `land`; no Airflow is asked."""
     calls: list[tuple] = []
-    world = SimpleNamespace(aws_url="http://127.0.0.1:4566", airflow_url="http://127.0.0.1:8080")
-    monkeypatch.setattr(ingest.config, "load", lambda: world)
+    stack = SimpleNamespace(aws_url="http://127.0.0.1:4566", airflow_url="http://127.0.0.1:8080")
+    monkeypatch.setattr(ingest.config, "load", lambda: stack)
     gold = {"Contents": [{"Key": "gold"}]}
     s3 = SimpleNamespace(list_objects_v2=lambda **asked: gold if "200609" in asked["Prefix"] else {})
-    monkeypatch.setattr(ingest, "session", lambda _world: SimpleNamespace(client=lambda *_, **__: s3))
-    monkeypatch.setattr(ingest, "Airflow", lambda _world: SimpleNamespace(trigger=lambda *_, **__: "run"))
+    monkeypatch.setattr(ingest, "session", lambda _stack: SimpleNamespace(client=lambda *_, **__: s3))
+    monkeypatch.setattr(ingest, "Airflow", lambda _stack: SimpleNamespace(trigger=lambda *_, **__: "run"))
     monkeypatch.setattr(ingest, "land", lambda *call: calls.append(call) or ["200607"])
     for week in ("200607", "200609"):
         (tmp_path / f"transactions_{week}.csv").write_text("")
@@ -36,7 +36,7 @@ def test_files_land_in_the_embedded_aws(
 
 
 def test_files_land_in_the_account(landed: list[tuple], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(config.AWS, "account")
+    monkeypatch.setenv(config.TARGET, "aws")
     monkeypatch.setenv("RETAIL_ACCOUNT_ID", "210987654321")
     ingest.main([str(tmp_path / "transactions_200607.csv")])
     ((aws, endpoint, _),) = landed

@@ -24,7 +24,7 @@ def found(check: Callable[..., Any], ask: Callable[..., Any]) -> list[Finding]:
 @pytest.fixture
 def nobody_asks(service: Service, nobody: dict[str, str]) -> Callable[..., Any]:
     keys = {"aws_access_key_id": nobody["AccessKeyId"], "aws_secret_access_key": nobody["SecretAccessKey"]}
-    return lambda name: boto3.client(name, REGION, endpoint_url=service.world.aws_url, **keys)
+    return lambda name: boto3.client(name, REGION, endpoint_url=service.stack.aws_url, **keys)
 
 
 def test_an_administrator_of_an_empty_account_is_told_what_is_there(service: Service) -> None:
@@ -49,7 +49,7 @@ def test_rights_that_provision_needs_and_one_lacks_are_named(service: Service) -
     key = iam.create_access_key(UserName="half")["AccessKey"]
     keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
     (finding,) = found(
-        preflight.permissions, lambda name: boto3.client(name, REGION, endpoint_url=service.world.aws_url, **keys)
+        preflight.permissions, lambda name: boto3.client(name, REGION, endpoint_url=service.stack.aws_url, **keys)
     )
     assert (finding.state, finding.what) == ("missing", "arn:aws:iam::123456789012:user/half may not eks:CreateCluster")
 

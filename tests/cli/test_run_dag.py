@@ -18,7 +18,7 @@ class Airflow:
     """Answers from a script: (state of the run, its tasks), one at a look; the last one stays."""
 
     def __init__(self, tmp_path, *looks: tuple[str, list[dict[str, Any]]]):
-        self.world = config.World(tmp_path, airflow=8080, aws=2, endpoint=3, kube=4, block=0)
+        self.stack = config.LocalStack(tmp_path, airflow=8080, aws=2, endpoint=3, kube=4, block=0)
         self.looks = list(looks)
 
     def run(self, dag, run):
@@ -152,22 +152,22 @@ def test_a_run_that_takes_too_long_is_an_error_that_says_that_it_goes_on(tmp_pat
 
 # --- an Airflow for one run ---
 def test_the_airflow_of_one_run_goes_whatever_happens(tmp_path, monkeypatch):
-    world = config.World(tmp_path, airflow=8080, aws=2, endpoint=3, kube=4, block=0)
+    stack = config.LocalStack(tmp_path, airflow=8080, aws=2, endpoint=3, kube=4, block=0)
     monkeypatch.setenv(config.ONLY_DAG, "")
     monkeypatch.setattr(runs.signal, "signal", lambda *_: None)
     happened: list[str] = []
 
-    def fails(world):
+    def fails(stack):
         happened.append(f"up with {runs.os.environ[config.ONLY_DAG]}")
         raise RunError("the port is taken")
 
     with pytest.raises(RunError, match="the port is taken"):
-        runs.once(world, "deploy", "", fails, lambda world: happened.append("down"))
+        runs.once(stack, "deploy", "", fails, lambda stack: happened.append("down"))
     assert happened == ["up with deploy", "down"]
 
 
 def test_an_airflow_that_is_up_is_left_alone(tmp_path, monkeypatch):
-    world = config.World(tmp_path, airflow=8080, aws=2, endpoint=3, kube=4, block=0)
+    stack = config.LocalStack(tmp_path, airflow=8080, aws=2, endpoint=3, kube=4, block=0)
     monkeypatch.setattr(runs.supervisor, "running", lambda state: 4711)
     with pytest.raises(RunError, match="make run"):
-        runs.once(world, "deploy", "", lambda world: pytest.fail("up"), lambda world: pytest.fail("down"))
+        runs.once(stack, "deploy", "", lambda stack: pytest.fail("up"), lambda stack: pytest.fail("down"))

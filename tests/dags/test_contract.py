@@ -1,5 +1,10 @@
 """What users and other parts rely on: Params, schedules, order of tasks."""
 
+import ast
+import inspect
+import re
+import sys
+
 import pendulum
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
@@ -110,7 +115,8 @@ def test_a_green_roll_back_cannot_hide_a_failed_release(bag):
     roll_back = deploy.get_task("roll_back")
     assert roll_back.trigger_rule == "one_failed"
     assert roll_back.upstream_task_ids == {
-        "apply_canary", "wait_for_canary", "verify_canary", "shift_traffic", "bake", "promote", "wait_for_rollout", "verify"
+        "apply_canary", "wait_for_canary", "verify_canary", "shift_traffic", "bake", "promote",
+        "wait_for_rollout", "verify",
     }  # fmt: skip
     assert deploy.get_task("remove_canary").downstream_task_ids == set()  # a leaf: upstream_failed fails the run
     assert "roll_back" not in ancestors(deploy, "remove_canary")
@@ -176,9 +182,10 @@ def ancestors(dag, task_id):
 
 def test_nothing_is_torn_down_before_the_plan_and_the_answer(bag):
     teardown = bag.dags["teardown"]
-    for task in teardown.tasks:
-        if task.task_id not in ("plan_deletion", "choose_path", "confirm_deletion", "check_confirmation"):
-            assert {"plan_deletion", "check_confirmation"} <= ancestors(teardown, task.task_id)
+    before = {"plan_deletion", "choose_path", "confirm_deletion", "check_confirmation"}
+    assert before < set(teardown.task_ids)
+    for task_id in set(teardown.task_ids) - before:
+        assert {"plan_deletion", "check_confirmation"} <= ancestors(teardown, task_id)
     assert upstream(teardown, "check_confirmation") == {"confirm_deletion", "choose_path"}
 
 
@@ -224,7 +231,51 @@ def test_keep_data_is_the_lakes_only(bag):
     assert set(kept) == {*ORDER, AUDIT}
 
 
-def test_provision_and_teardown_run_as_the_person(bag):
-    for dag_id, dag in bag.dags.items():
-        connections = {task.aws_conn_id for task in dag.tasks if hasattr(task, "aws_conn_id")}
-        assert (connections == {"aws_admin"}) == (dag_id in ("provision", "teardown"))
+AS_THE_PERSON = {
+    "provision": {"retail_mlops.provision.tasks", "retail_mlops.provision.smoke_test"},
+    "teardown": {"retail_mlops.teardown.tasks"},
+}
+"""DAG → the only modules that its Python tasks are from."""
+
+
+def connections(dag):
+    """The connections that the DAG's operators are given."""
+    return {task.aws_conn_id for task in dag.tasks if hasattr(task, "aws_conn_id")}
+
+
+def modules(dag):
+    """The modules that the functions of the DAG's Python tasks are from."""
+    functions = [task.python_callable for task in dag.tasks if hasattr(task, "python_callable")]
+    return {function.__module__ for function in functions}
+
+
+def clients(module):
+    """Source text of the connection with which a module's functions make each of their AWS clients; "" for none."""
+    calls = [node for node in ast.walk(ast.parse(inspect.getsource(sys.modules[module]))) if isinstance(node, ast.Call)]
+    made = [
+        call
+        for call in calls
+        if re.search(r"(Hook|^Clients|is_scaled_down|is_stopped|smoke_buckets\.remove_all)$", ast.unparse(call.func))
+    ]
+    named = [[word.value for word in call.keywords if word.arg == "aws_conn_id"] or call.args[:1] for call in made]
+    return [ast.unparse(given[0]) if given else "" for given in named]
+
+
+@pytest.mark.parametrize("dag_id", AS_THE_PERSON)
+def test_provision_and_teardown_run_as_the_person(bag, dag_id):
+    """Their operators, and every client that their Python tasks make."""
+    dag = bag.dags[dag_id]
+    assert connections(dag) == {"aws_admin"}
+    assert modules(dag) == AS_THE_PERSON[dag_id]
+    made = [connection for module in AS_THE_PERSON[dag_id] for connection in clients(module)]
+    assert len(made) > 5
+    assert set(made) == {"ADMIN"}
+
+
+def test_no_other_dag_runs_as_the_person(bag):
+    others = [dag for dag_id, dag in bag.dags.items() if dag_id not in AS_THE_PERSON]
+    assert set.union(*map(connections, others)) == {"aws_default"}
+    found = {module for dag in others for module in modules(dag)}
+    assert len(found) >= 4
+    for module in found:
+        assert not {"ADMIN", "'aws_admin'"} & set(clients(module)), module

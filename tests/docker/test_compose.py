@@ -21,7 +21,7 @@ PROJECT = f"retail-test-{uuid.uuid4().hex[:8]}"
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1800)]
 
 
-class World:
+class LocalStack:
     def __init__(self) -> None:
         self.released = False
         ports = ("LOCAL_AIRFLOW_PORT", "LOCAL_AWS_PORT", "LOCAL_ENDPOINT_PORT")
@@ -80,61 +80,61 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    made = World()
+def stack() -> Iterator[LocalStack]:
+    made = LocalStack()
     yield made
     made.compose("--profile", "demo", "down", "--volumes", "--remove-orphans", check=False)
 
 
-def test_it_comes_up(world: World) -> None:
+def test_it_comes_up(stack: LocalStack) -> None:
     began = time.monotonic()
-    world.compose("build")  # `up` alone would take images of an earlier checkout
+    stack.compose("build")  # `up` alone would take images of an earlier checkout
     print(f"images after {time.monotonic() - began:.0f} s")
-    world.compose("up", "--detach")
-    world.until_healthy()
+    stack.compose("up", "--detach")
+    stack.until_healthy()
     print(f"up after {time.monotonic() - began:.0f} s")
     for name in STAYING:
-        host = world.inspect(name)["HostConfig"]
+        host = stack.inspect(name)["HostConfig"]
         assert host["ReadonlyRootfs"], name
         assert host["CapDrop"] == ["ALL"], name
         assert host["Memory"], name
-        user = docker("exec", world.container(name), "id", "-u").stdout.strip()
+        user = docker("exec", stack.container(name), "id", "-u").stdout.strip()
         assert user != "0", name
 
 
-def test_the_demo_is_green(world: World) -> None:
+def test_the_demo_is_green(stack: LocalStack) -> None:
     began = time.monotonic()
-    told = world.compose("run", "--rm", "demo").stdout
+    told = stack.compose("run", "--rm", "demo").stdout
     print(told)
     print(f"demo after {time.monotonic() - began:.0f} s")
-    world.released = True
-    assert world.serves()
+    stack.released = True
+    assert stack.serves()
 
 
 @pytest.mark.parametrize("service", STAYING)
-def test_it_survives_kill_9_of(service: str, world: World) -> None:
+def test_it_survives_kill_9_of(service: str, stack: LocalStack) -> None:
     sharing = [name for name in STAYING if name != "postgres"]
     affected = sharing if service == "gateway" else [service]  # its network is another one when it comes back
-    before = {name: world.inspect(name)["State"]["StartedAt"] for name in affected}
-    docker("exec", world.container(service), "sh", "-c", "kill -9 -1", check=False)
+    before = {name: stack.inspect(name)["State"]["StartedAt"] for name in affected}
+    docker("exec", stack.container(service), "sh", "-c", "kill -9 -1", check=False)
 
     began = time.monotonic()
     for name in affected:
-        again = lambda name=name: world.inspect(name)["State"]["StartedAt"] != before[name]  # noqa: E731
-        world.until(again, 90, f"{name} starts again")
-    world.until_healthy()
-    world.until(world.serves, 120, "what is published answers")
+        again = lambda name=name: stack.inspect(name)["State"]["StartedAt"] != before[name]  # noqa: E731
+        stack.until(again, 90, f"{name} starts again")
+    stack.until_healthy()
+    stack.until(stack.serves, 120, "what is published answers")
     print(f"{service}: all is healthy and answers after {time.monotonic() - began:.0f} s")
 
 
-def test_the_demo_is_green_again(world: World) -> None:
-    told = world.compose("run", "--rm", "demo").stdout
+def test_the_demo_is_green_again(stack: LocalStack) -> None:
+    told = stack.compose("run", "--rm", "demo").stdout
     assert "0 new" in told
     assert "0 weeks built, 12 were there" in told
 
 
-def test_down_leaves_nothing(world: World) -> None:
-    assert world.left()
-    world.compose("--profile", "demo", "down", "--volumes")
+def test_down_leaves_nothing(stack: LocalStack) -> None:
+    assert stack.left()
+    stack.compose("--profile", "demo", "down", "--volumes")
 
-    assert world.left() == []
+    assert stack.left() == []

@@ -15,12 +15,12 @@ from include.settings import JOBS_REPOSITORY, METRIC_NAMESPACE, settings
 from retail_mlops.common.job_requests import Source, processing, training, url
 from retail_mlops.common.notifications import alerts_topic
 from retail_mlops.hooks.ecr import ImageHook
-from retail_mlops.hooks.eks_cluster import ClusterHook
+from retail_mlops.hooks.eks_login import ClusterHook
 from retail_mlops.hooks.eks_nodegroups import NodeGroupHook
 from retail_mlops.hooks.model_registry import RegistryHook
 from retail_mlops.hooks.s3_lake import LakeHook
 from retail_mlops.operators.sagemaker import ProcessingJobOperator
-from retail_mlops.schedule.running import RunningHook
+from retail_mlops.schedule.running_resources import RunningResourcesHook
 from retail_mlops.triggers.sagemaker import StoppingJobTrigger
 
 PROBE = "tmp/permissions/probe"
@@ -112,13 +112,20 @@ def watch_job(name):
     assert operator._describe(f"{name}-absent") is None
 
 
+def stop(name: str, kind: str) -> None:
+    """Stop a job as a killed task's trigger does; one that is not there counts as stopped."""
+    trigger = StoppingJobTrigger(job_name=name, job_type=kind, aws_conn_id="aws_default", region_name=settings().region)
+    asyncio.run(trigger.on_kill())
+
+
 @step
 def stop_job(name):
-    """A job that is not there counts as stopped."""
-    trigger = StoppingJobTrigger(
-        job_name=name, job_type="Processing", aws_conn_id="aws_default", region_name=settings().region
-    )
-    asyncio.run(trigger.on_kill())
+    stop(name, "Processing")
+
+
+@step
+def stop_training_job(name):
+    stop(name, "Training")
 
 
 @step
@@ -150,17 +157,17 @@ def resize_nodes(name):
 
 @step
 def count_instances(name):
-    RunningHook().instances()
+    RunningResourcesHook().instances()
 
 
 @step
 def count_balancers(name):
-    RunningHook().balancers()
+    RunningResourcesHook().balancers()
 
 
 @step
 def count_jobs(name):
-    RunningHook().jobs()
+    RunningResourcesHook().jobs()
 
 
 # --- watching ---

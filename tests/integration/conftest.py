@@ -1,4 +1,4 @@
-"""One embedded world for all tests of this folder: its own state, ports and addresses, beside whatever else runs."""
+"""One local stack for all tests of this folder: its own state, ports and addresses, beside whatever else runs."""
 
 import json
 import subprocess
@@ -16,20 +16,20 @@ from include.settings import settings
 from local.aws.credentials import session
 from local.kube import assets
 from local.stack import config
-from tests.private_world import private_world, run
+from tests.private_stack import private_stack, run
 
 
 @dataclass(frozen=True)
 class Live:
-    """A running world after `make demo`."""
+    """A running local stack after `make demo`."""
 
-    world: config.World
+    stack: config.LocalStack
     env: dict[str, str]
     airflow: Airflow
     demo: dict[str, Any]
 
     def client(self, service: str) -> Any:
-        return session(self.world).client(service, endpoint_url=self.world.aws_url)
+        return session(self.stack).client(service, endpoint_url=self.stack.aws_url)
 
     def newest_image(self, repository: str) -> str:
         """Reference by digest of the image pushed last; the bills of materials beside them are none."""
@@ -46,11 +46,12 @@ class Live:
 
     def status(self) -> dict[str, Any]:
         """The supervisor's own account of its services: name -> pid, state, restarts."""
-        return json.loads((self.world.state / "status.json").read_text())
+        return json.loads((self.stack.state / "status.json").read_text())
 
-    def kubectl(self, *args: str, check: bool = True) -> str:
+    def kubectl(self, *args: str, check: bool = True, kubeconfig: Path | None = None) -> str:
         """kubectl as the cluster's administrator; its output, errors included."""
-        command = [assets.ensure() / "kubectl", "--kubeconfig", self.world.state / "kubeconfig", *args]
+        login = kubeconfig or self.stack.state / "kubeconfig"
+        command = [assets.ensure() / "kubectl", "--kubeconfig", login, *args]
         done = subprocess.run(command, capture_output=True, text=True)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout + done.stderr
@@ -69,9 +70,9 @@ class Live:
 
 @pytest.fixture(scope="session")
 def live() -> Iterator[Live]:
-    """The demo on synthetic weeks in a world of its own, taken down at the end."""
-    with private_world() as (state, env):
+    """The demo on synthetic weeks in a local stack of its own, taken down at the end."""
+    with private_stack() as (state, env):
         shown = run(env, "cli.demo")
         print(shown.stdout)
-        world = config.load(state)
-        yield Live(world, env, Airflow(world), json.loads((state / "demo.json").read_text()))
+        stack = config.load(state)
+        yield Live(stack, env, Airflow(stack), json.loads((state / "demo.json").read_text()))

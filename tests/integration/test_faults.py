@@ -1,4 +1,4 @@
-"""What must not happen when something goes wrong, each against the running embedded world."""
+"""What must not happen when something goes wrong, each against the running local stack."""
 
 import gzip
 import io
@@ -60,7 +60,16 @@ def served(live):
         return json.loads(answer.read())
 
 
+@pytest.fixture(scope="module")
+def unanswered(live):
+    """A run of train whose question nobody answers within its minute, which passes while the next tests run."""
+    run = live.airflow.trigger("train", conf={"force": True, "approval_timeout": 1})
+    yield run
+    ended(live, "train", run, seconds=400)
+
+
 # --- raw files ---
+@pytest.mark.usefixtures("unanswered")
 def test_replaced_raw_file_is_refused_until_it_is_accepted_on_purpose(live):
     week = live.demo["weeks"][0]
     key, gold = lake.raw(week), content(live, lake.gold_manifest(week))
@@ -75,9 +84,10 @@ def test_replaced_raw_file_is_refused_until_it_is_accepted_on_purpose(live):
         put(live, key, original)
     again = live.airflow.trigger("etl", partition_key=week)
     assert ended(live, "etl", again) == "success"
-    assert live.airflow.states("etl", again)["clean"] == "skipped", "the very same file must write nothing"
+    assert live.airflow.states("etl", again)["build"] == "skipped", "the very same file must write nothing"
 
 
+@pytest.mark.usefixtures("unanswered")
 def test_file_of_another_week_is_refused_by_row_and_rule_and_publishes_nothing(live):
     put(live, lake.raw(LATER_WEEK), content(live, lake.raw(live.demo["weeks"][0])))
     log = failure(live, "etl", live.airflow.trigger("etl", partition_key=LATER_WEEK))
@@ -88,11 +98,19 @@ def test_file_of_another_week_is_refused_by_row_and_rule_and_publishes_nothing(l
         content(live, lake.gold_manifest(LATER_WEEK))
 
 
+@pytest.mark.usefixtures("unanswered")
 def test_week_without_a_key_is_refused(live):
     assert "partition key" in failure(live, "etl", live.airflow.trigger("etl"))
 
 
 # --- training and approval ---
+def test_unanswered_question_is_a_rejection(live, unanswered):
+    assert ended(live, "train", unanswered, seconds=400) == "success"
+    newest = max(packages(live), key=lambda package: package["ModelPackageVersion"])
+    assert newest["ModelApprovalStatus"] == "Rejected"
+    assert live.airflow.states("train", unanswered)["announce"] == "skipped"
+
+
 def test_failed_gate_registers_nothing_and_says_by_how_much(live):
     before = packages(live)
     run = live.airflow.trigger("train", conf={"weeks": live.demo["weeks"][:1], "force": True})
@@ -119,21 +137,13 @@ def test_rejected_model_is_recorded_and_not_deployed_and_cannot_be(live):
     assert served(live)["release"] == release
 
 
-def test_unanswered_question_is_a_rejection(live):
-    run = live.airflow.trigger("train", conf={"force": True, "approval_timeout": 1})
-    assert ended(live, "train", run, seconds=400) == "success"
-    newest = max(packages(live), key=lambda package: package["ModelPackageVersion"])
-    assert newest["ModelApprovalStatus"] == "Rejected"
-    assert live.airflow.states("train", run)["announce"] == "skipped"
-
-
 def test_job_killed_half_way_fails_its_run_and_leaves_gold_as_it_was(live):
     week = live.demo["weeks"][1]
     gold = content(live, lake.gold_manifest(week))
     run = live.airflow.trigger("etl", partition_key=week, conf={"force": True})
 
     def job():
-        for pid in members(str(live.world.state)):
+        for pid in members(str(live.stack.state)):
             try:
                 command = psutil.Process(pid).cmdline()
             except psutil.Error:
@@ -145,7 +155,7 @@ def test_job_killed_half_way_fails_its_run_and_leaves_gold_as_it_was(live):
     os.kill(until(job, 120, "the job's process"), signal.SIGKILL)
     state = ended(live, "etl", run)
     tries = {task["task_id"]: task["try_number"] for task in live.airflow.task_instances("etl", run)}
-    assert state == "failed" or max(tries["clean"], tries["split"]) > 1
+    assert state == "failed" or tries["build"] > 1
     assert content(live, lake.gold_manifest(week)) == gold
 
 
@@ -202,7 +212,7 @@ def running_pods(live):
     return [name.removeprefix("pod/") for name in listed.split()]
 
 
-# --- the world itself ---
+# --- the local stack itself ---
 def test_killed_child_is_started_again(live):
     before = live.status()["embedded-aws"]["pid"]
     os.kill(before, signal.SIGKILL)
@@ -214,10 +224,10 @@ def test_killed_child_is_started_again(live):
 
 def test_killed_supervisor_leaves_no_orphan_after_up(live):
     supervisor = live.status()["supervisor"]["pid"]
-    before = set(members(str(live.world.state)))
+    before = set(members(str(live.stack.state)))
     os.kill(supervisor, signal.SIGKILL)
     live.local("up")
-    assert not before & set(members(str(live.world.state))), "processes of the killed supervisor are still there"
+    assert not before & set(members(str(live.stack.state))), "processes of the killed supervisor are still there"
     live.wait_for_endpoint(120)
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(live.demo["endpoint"] + "/nothing", timeout=5)

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 
 WITHIN = 30
 """Seconds in which the job must have ended."""
-KINDS = {"etl": ("clean", "Processing"), "train": ("fit", "Training")}
+KINDS = {"etl": ("build", "Processing"), "train": ("fit", "Training")}
 """DAG → its first task with a job, and the kind of that job."""
 
 
@@ -106,7 +106,7 @@ def test_process_of_the_job_is_really_gone(live, start, dag):
     killed = start(dag)
 
     def process():
-        for pid in members(str(live.world.state)):
+        for pid in members(str(live.stack.state)):
             try:
                 if f"include.{dag}" in psutil.Process(pid).cmdline():
                     return pid

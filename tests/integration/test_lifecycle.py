@@ -1,4 +1,4 @@
-"""The whole life cycle as a user sees it, on a world of its own: one demo, then questions about what it left."""
+"""The whole life cycle as a user sees it, on a local stack of its own: one demo, then questions about what it left."""
 
 import contextlib
 import gzip
@@ -6,14 +6,17 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from include import lake
-from include.settings import settings
+from include.settings import API_NAME, CLUSTER_NAME, NAMESPACE, settings
 from local.stack import config
 from local.stack.processes import members
+from tests.private_stack import WEEKS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
@@ -32,7 +35,7 @@ def test_demo_meets_the_kpi_and_reports_it(live):
     assert demo["ladder"]["aggregates"][0] < settings().min_accuracy, (
         "aggregates alone must not pass: the data would be too easy"
     )
-    assert len(demo["weeks"]) == 6
+    assert len(demo["weeks"]) == WEEKS
     assert demo["rows"] > demo["baskets"] > 0
     assert demo["endpoint"].startswith("http://127.0.0.1:")
 
@@ -70,7 +73,7 @@ def test_second_demo_changes_nothing(live):
 
     before = gold()
     live.local_demo()
-    again = json.loads((live.world.state / "demo.json").read_text())
+    again = json.loads((live.stack.state / "demo.json").read_text())
     assert gold() == before
     assert again["model_package_arn"] == live.demo["model_package_arn"]
     assert again["bundle_digest"] == live.demo["bundle_digest"]
@@ -78,7 +81,7 @@ def test_second_demo_changes_nothing(live):
 
 def test_ingest_lands_a_file_once_and_refuses_another_for_its_week(live, tmp_path):
     week = live.demo["weeks"][0]
-    file = live.world.state / "weeks" / f"transactions_{week}.csv.gz"
+    file = live.stack.state / "weeks" / f"transactions_{week}.csv.gz"
     assert "that very file is there already" in live.local("ingest", file).stdout
 
     other = tmp_path / file.name
@@ -90,14 +93,24 @@ def test_ingest_lands_a_file_once_and_refuses_another_for_its_week(live, tmp_pat
 
 def test_pods_run_on_the_cluster_that_the_stack_made(live):
     eks = live.client("eks")
-    assert eks.list_clusters()["clusters"] == ["mlops-retail-cluster"]
-    status = live.local("kubeconfig").stdout.strip()
-    assert status.endswith("kubeconfig")
+    assert eks.list_clusters()["clusters"] == [CLUSTER_NAME]
+    cluster = eks.describe_cluster(name=CLUSTER_NAME)["cluster"]
+    shown = Path(live.local("kubeconfig").stdout.strip())
+    (known,) = yaml.safe_load(shown.read_text())["clusters"]
+    assert known["cluster"]["server"] == cluster["endpoint"]
+
+    def listed(*what):
+        return json.loads(live.kubectl("get", *what, "-o", "json", kubeconfig=shown))["items"]
+
+    pods = listed("pods", "-n", NAMESPACE, "-l", f"app.kubernetes.io/name={API_NAME}")
+    nodes = listed("nodes", "-l", f"eks.amazonaws.com/nodegroup={settings().nodegroup}")
+    assert {pod["status"]["phase"] for pod in pods} == {"Running"}
+    assert {pod["spec"]["nodeName"] for pod in pods} <= {node["metadata"]["name"] for node in nodes}
 
 
 def test_everything_listens_on_loopback_only(live):
     listening = []
-    for pid in members(str(live.world.state)):
+    for pid in members(str(live.stack.state)):
         with contextlib.suppress(psutil.NoSuchProcess):  # a task's, that has ended meanwhile
             process = psutil.Process(pid)
             found = [one for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN]
@@ -109,12 +122,12 @@ def test_everything_listens_on_loopback_only(live):
 @pytest.mark.timeout(300)
 def test_down_leaves_no_process_and_no_port_and_up_brings_the_endpoint_back(live):
     live.local("down")
-    assert members(str(live.world.state)) == []
-    for port in (live.world.airflow, live.world.aws, live.world.endpoint):
+    assert members(str(live.stack.state)) == []
+    for port in (live.stack.airflow, live.stack.aws, live.stack.endpoint):
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is still open"
     live.local("up")
     live.wait_for_endpoint()
     _, model = ask(live.demo["endpoint"] + "/model")
     assert model["bundle_digest"] == live.demo["bundle_digest"]
-    assert config.load(live.world.state) == live.world
+    assert config.load(live.stack.state) == live.stack

@@ -35,7 +35,7 @@ LONGEST = 300
 LABEL = "app.kubernetes.io/name=retail-api"
 
 
-# --- the world ---
+# --- the local stack ---
 def bodies_of(live):
     """The release's held-out baskets, as clients send them."""
     release = record(live, stable(live)["release"])["release"]["id"]
@@ -136,7 +136,7 @@ def changed_image(live, tmp_path_factory):
         text = (base / file).read_text()
         assert text.count(old) == 1, f"{file} has changed: {old!r} is not what this test expects"
         (base / file).write_text(text.replace(old, new))
-        return images.push(session(live.world), live.world, images.build(API_REPOSITORY, base))
+        return images.push(session(live.stack), live.stack, images.build(API_REPOSITORY, base))
 
     return build
 
@@ -162,14 +162,14 @@ def test_no_request_fails_while_a_release_is_rolled_out_and_rolled_back_and_forw
     bake = record(live, second)["checks"]["bake"]
     assert bake["result"] == "passed"
     assert bake["canary"]["requests"] > 120 * 1.5, "it got users' requests, too"
-    assert canaries(live) == []
+    until(lambda: canaries(live) == [], 60, "the canary has drained")
 
 
 def test_public_endpoint_goes_and_comes_back_at_the_same_address(live):
     same = {"force": False, "image": record(live, stable(live)["release"])["release"]["image"]}
     try:
         state, tasks = ended(live, deploy(live, public_endpoint="off", **same))
-        assert (state, tasks["endpoint"], tasks["resolve"]) == ("success", "success", "skipped")
+        assert (state, tasks["update_endpoint"], tasks["choose_release"]) == ("success", "success", "skipped")
         with pytest.raises(urllib.error.URLError):
             urllib.request.urlopen(live.demo["endpoint"] + "/ready", timeout=5)
         ended(live, deploy(live, **same))
@@ -212,8 +212,8 @@ def test_key_of_a_secret_is_asked_for_after_a_release_and_changes_without_one(li
 
 # --- bad canaries ---
 CRASHES = ("api/__main__.py", 'if __name__ == "__main__":', 'raise SystemExit("broken on purpose")\nif __name__ == "":')
-SLOW = ("api/http/protocol.py", "protocol.loop.call_soon(self._empty)", "protocol.loop.call_later(0.2, self._empty)")
-WRONG = ("api/http/endpoints.py", "Answer(found.prediction,", 'Answer("Low",')
+SLOW = ("api/http/protocol.py", "loop.call_soon(self._answer_pending)", "loop.call_later(0.2, self._answer_pending)")
+WRONG = ("api/http/scoring.py", "Answer(scored.prediction,", 'Answer("Low",')
 
 
 @pytest.fixture
@@ -238,9 +238,9 @@ def untouched(live):
 @pytest.mark.parametrize(
     ("change", "task", "reason"),
     [
-        pytest.param(CRASHES, "canary_rollout", "broken on purpose", id="crashes"),
-        pytest.param(SLOW, "bake", "its p95 is", id="slow"),
-        pytest.param(WRONG, "verify_canary", "the bundle says", id="wrong"),
+        pytest.param(CRASHES, "wait_for_canary", "broken on purpose", id="crashes"),
+        pytest.param(SLOW, "bake", "the canary's p95 is", id="slow"),
+        pytest.param(WRONG, "verify_canary", "prediction is", id="wrong"),
     ],
 )
 def test_bad_canary_is_gone_before_users_notice(live, traffic, changed_image, untouched, change, task, reason):
@@ -262,24 +262,24 @@ def test_canary_whose_package_is_rejected_meanwhile_refuses_to_start(live, traff
     sagemaker, arn = live.client("sagemaker"), record(live, stable(live)["release"])["release"]["model_package_arn"]
     with traffic() as seen:
         run = deploy(live)
-        after(live, run, "resolve")
+        after(live, run, "choose_release")
         sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Rejected")
         try:
             ended(live, run)
         finally:
             sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
-    untouched(run, seen, "canary_rollout", "must not be served")
+    untouched(run, seen, "wait_for_canary", "must not be served")
 
 
 def test_canary_whose_image_is_gone_cannot_be_pulled(live, traffic, changed_image, untouched):
     image = changed_image("api/pages/index.html", "</html>", "<!-- will be gone --></html>")
     with traffic() as seen:
         run = deploy(live, image=image)
-        after(live, run, "resolve")
+        after(live, run, "choose_release")
         name, _, digest = image.partition("@")
         live.client("ecr").batch_delete_image(repositoryName=name.partition("/")[2], imageIds=[{"imageDigest": digest}])
         ended(live, run)
-    untouched(run, seen, "canary_rollout", "Failed to pull image")
+    untouched(run, seen, "wait_for_canary", "Failed to pull image")
 
 
 def test_canary_whose_bundle_was_tampered_with_refuses_it(live, traffic, untouched):
@@ -287,13 +287,13 @@ def test_canary_whose_bundle_was_tampered_with_refuses_it(live, traffic, untouch
     good = live.client("s3").get_object(Bucket=settings().bucket, Key=lake.release_model(before))["Body"].read()
     with traffic() as seen:
         run = deploy(live)
-        after(live, run, "stage")
+        after(live, run, "stage_bundle")
         release = until(lambda: newest_staged(live, before), 10, "the release's copy", longest=0.05)
         live.client("s3").put_object(
             Bucket=settings().bucket, Key=lake.release_model(release), Body=good[:-100] + bytes(100)
         )
         ended(live, run)
-    untouched(run, seen, "canary_rollout", "")
+    untouched(run, seen, "wait_for_canary", "")
 
 
 def newest_staged(live, but):
@@ -305,7 +305,7 @@ def newest_staged(live, but):
 # --- what breaks while it serves ---
 def processes(live, text):
     found = []
-    for pid in members(str(live.world.state)):
+    for pid in members(str(live.stack.state)):
         try:
             if text in " ".join(psutil.Process(pid).cmdline()):
                 found.append(pid)
@@ -335,7 +335,7 @@ def test_aws_that_does_not_answer_is_not_noticed(live, traffic):
         try:
             time.sleep(10)
             with pytest.raises(TimeoutError):
-                urllib.request.urlopen(live.world.aws_url, timeout=1)
+                urllib.request.urlopen(live.stack.aws_url, timeout=1)
         finally:
             os.kill(aws, signal.SIGCONT)
         time.sleep(3)
@@ -352,7 +352,7 @@ def test_lost_node_is_replaced_without_a_person_during_a_release(live, traffic):
     first, *_ = get(live, "pods", "-l", f"{LABEL},retail-mlops/track=stable")["items"]
     with traffic() as seen:
         run = deploy(live, bake_seconds=0)
-        after(live, run, "join")
+        after(live, run, "shift_traffic")
         live.client("ec2").terminate_instances(InstanceIds=[first["spec"]["nodeName"]])
         released(live, run)
     assert lost(seen) <= RATE * (ENDPOINT_LAG + 2.5), "those of the pods that went with it, until the Services follow"
@@ -373,7 +373,7 @@ def test_control_plane_that_restarts_is_not_noticed(live, traffic):
 def test_deploy_that_was_killed_half_way_is_finished_by_the_next(live, traffic):
     with traffic() as seen:
         run = deploy(live, bake_seconds=120)
-        after(live, run, "join")
+        after(live, run, "shift_traffic")
         until(lambda: live.airflow.states("deploy", run)["bake"] == "running", 30, "it bakes")
         live.airflow.call("PATCH", f"/dags/deploy/dagRuns/{run}", {"state": "failed"})
         assert canaries(live), "the run had no time to tidy up"
@@ -381,7 +381,7 @@ def test_deploy_that_was_killed_half_way_is_finished_by_the_next(live, traffic):
         release = released(live, second)
     assert seen["report"].failed == {}
     assert record(live, release)["outcome"] == "released"
-    assert canaries(live) == []
+    until(lambda: canaries(live) == [], 60, "the canary has drained")
 
 
 def test_second_deploy_waits_for_the_first(live):

@@ -31,7 +31,8 @@ RESTRICTED = {
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
-    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where libyaml is there
+    return [document for document in yaml.load_all(path.read_text(), loader) if document]
 
 
 @pytest.fixture(params=OVERLAYS)
@@ -52,7 +53,7 @@ def workloads() -> list[Any]:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory) -> dict[str, str]:
-    """The environment of a run of render_manifests.py: kubectl from $KUBE_ASSETS, PATH or the cache; a cache in HOME."""
+    """Environment of render_manifests.py: kubectl from $KUBE_ASSETS, PATH or the cache; a cache in HOME."""
     return {"KUBECTL": render.kubectl(), "PATH": "", "HOME": str(tmp_path_factory.mktemp("home"))}
 
 
@@ -230,11 +231,11 @@ def test_controller_meets_the_restricted_standard_in_a_namespace_that_enforces_i
 def test_controller_gets_no_wildcard_and_changes_nothing_outside_two_namespaces():
     rules = [(item["kind"], rule) for item in CONTROLLER for rule in item.get("rules", []) if "Role" in item["kind"]]
     assert len(rules) > 10
-    for kind, rule in rules:
+    for _, rule in rules:
         assert not any("*" in rule[field] for field in ("apiGroups", "resources", "verbs"))
         assert "secrets" not in rule["resources"]
-        if kind == "ClusterRole":
-            assert set(rule["verbs"]) <= {"get", "list", "watch"}
+    verbs = {verb for kind, rule in rules if kind == "ClusterRole" for verb in rule["verbs"]}
+    assert verbs == {"get", "list", "watch"}
 
 
 def test_controller_is_for_ingresses_of_one_namespace():

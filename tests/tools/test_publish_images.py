@@ -138,7 +138,7 @@ def test_a_tag_that_is_another_images_is_refused(calls, ecr):
 
 def test_account_of_the_env_file_is_the_one_pushed_to(calls, ecr, monkeypatch, capsys):
     monkeypatch.setenv("RETAIL_ACCOUNT_ID", "123456789012")  # so that it is set back afterwards
-    monkeypatch.setattr(images, "local_env", lambda: {"RETAIL_ACCOUNT_ID": "210987654321", "LOCAL_AWS": "account"})
+    monkeypatch.setattr(images, "local_env", lambda: {"RETAIL_ACCOUNT_ID": "210987654321", "MLOPS_TARGET": "aws"})
     monkeypatch.setattr("sys.argv", ["tools.publish_images", "push", "api", "--tag", "abc"])
     settings.cache_clear()
     try:
@@ -166,7 +166,7 @@ def test_an_image_without_sbom_or_without_digest_is_not_signed(calls, ecr):
         images.sign(image)
     images.DIST.mkdir()
     image.sbom.write_text("{}")
-    with pytest.raises(images.ImageError, match="make push-image IMAGE=api"):
+    with pytest.raises(images.ImageError, match="make docker-push IMAGE=api"):
         images.sign(image)
     assert not [line for line in lines(calls) if line.startswith("cosign")]
 

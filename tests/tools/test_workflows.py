@@ -1,8 +1,11 @@
 """The pipeline is thin and closed: make targets only, pinned actions, no permission that a job does not use."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,13 @@ ON_AWS = {
     ("retrain", "short-lived"): "DeployRole",
 }
 """The jobs that become a role -> the role."""
+PAGES = [
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
+    *("docs/architecture.md", "docs/aws.md", "docs/ci.md", "docs/docker.md", "docs/glossary.md", "docs/local-stack.md"),
+    *("docs/reuse.md", "docs/scale.md", "docs/serving.md", "docs/runbooks/deploy.md", "docs/runbooks/provision.md"),
+    *("docs/runbooks/public-endpoint.md", "docs/runbooks/upgrade.md"),
+]
+"""Those that name targets."""
 
 
 @cache
@@ -53,7 +63,7 @@ def commands() -> list[str]:
 
 
 def test_the_workflows_are_these():
-    assert set(WORKFLOWS) == {"ci", "image", "deploy", "retrain", "teardown"}
+    assert set(WORKFLOWS) == {"ci", "nightly", "image", "deploy", "retrain", "teardown"}
     assert not list((ROOT / ".github/workflows").glob("*.yml"))
 
 
@@ -89,20 +99,108 @@ def test_jenkins_builds_images_of_main_or_fails():
     assert refusal[2].strip().startswith("steps { error '")
     assert image[1] == "expression { params.ACTION == 'image' }"
     assert JENKINSFILE.count("branch '") == 1
-    built = re.findall(r"sh 'make (\w+)-image'", JENKINSFILE)
+    built = re.findall(r"sh 'make docker-(\w+)'", JENKINSFILE)
     assert built == ["base", "build", "push"]
+
+
+def targets(name: str) -> set[str]:
+    """The make targets of a workflow's steps, checkout and set-up left out."""
+    steps = [step for key in workflow(name)["jobs"] for step in job(name, key)["steps"][1:]]
+    return {MAKE.fullmatch(step["run"])[1] for step in steps if "run" in step}
 
 
 def test_ci_runs_what_the_projects_own_ci_runs():
     ours = set(re.findall(r"^make ([a-z-]+)$", (ROOT / ".ci/run").read_text(), re.MULTILINE))
-    theirs = {
-        MAKE.fullmatch(step["run"])[1]
-        for key in workflow("ci")["jobs"]
-        for step in job("ci", key)["steps"][1:]
-        if "run" in step
+    assert ours == {"check", "lock-check", "test-ci"}
+    assert {"check", "lock-check", "test", "test-faults", "test-ui"} <= targets("ci")
+
+
+def pytest_commands(target: str) -> list[str]:
+    asked = ["make", "--dry-run", "--no-print-directory", target]
+    shown = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [line.partition(" \\")[0].strip() for line in shown.splitlines() if "/pytest " in line]
+
+
+def test_test_ci_takes_what_test_and_test_faults_take():
+    tests, faults, both = (pytest_commands(target) for target in ("test", "test-faults", "test-ci"))
+    (fault_tables,) = faults
+    stem, marker, _ = fault_tables.rpartition(" -m faults")
+    assert marker
+    assert f'{stem} -m "integration and not faults"' in tests
+    assert f'{stem} -m "integration or faults"' in both
+    assert set(tests) - set(both) == {f'{stem} -m "integration and not faults"'}
+    assert set(both) - set(tests) == {f'{stem} -m "integration or faults"'}
+
+
+def test_unit_tests_are_split_without_losing_any():
+    """Each folder of its own is ignored by the rest, which takes whatever folder comes to be."""
+    unit = [line.split() for line in pytest_commands("test-unit")]
+    named = {word for line in unit for word in line[1:] if word.startswith("tests/")}
+    (rest,) = [line for line in unit if "tests" in line]
+    assert named
+    assert {word.removeprefix("--ignore=") for word in rest if word.startswith("--ignore=")} == named | {
+        "tests/ui",
+        "tests/docker",
     }
-    assert {"check", "test", "test-faults", "lock-check"} <= ours
-    assert ours | {"test-ui"} <= theirs
+    for line in unit:
+        assert line[line.index("-m") :][1:5] == ['"not', "integration", "and", "not"]
+
+
+def test_the_full_fault_tables_run_every_night():
+    assert [one["cron"] for one in workflow("nightly")["on"]["schedule"]] == ["0 20 * * *"]
+    assert targets("nightly") == {"test-faults"}
+    assert not re.search("ROTATE|CHANGED_SINCE|continue-on-error", WORKFLOWS["nightly"].read_text())
+
+
+@pytest.fixture
+def own_ci(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Runs .ci/run on a repository of one commit; the variables that `make test-ci` got."""
+    (tmp_path / "repository/.ci").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    make, repository = tmp_path / "bin/make", tmp_path / "repository"
+    make.write_text('#!/bin/sh\n[ "$1" = test-ci ] && env > "$OUT"\nexit 0\n')
+    make.chmod(0o755)
+    shutil.copy2(ROOT / ".ci/run", repository / ".ci/run")
+
+    def git(*words: str | Path, **dates: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        env = os.environ | dates
+        return subprocess.check_output(["git", *identity, *words], cwd=repository, env=env, text=True).strip()
+
+    def run(**given: str) -> dict[str, str]:
+        out = tmp_path / "variables"
+        path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        kept = {name: value for name, value in os.environ.items() if name not in ("CI_BASE", "ROTATE", "CHANGED_SINCE")}
+        env = kept | {"PATH": path, "OUT": str(out)} | given
+        subprocess.run([repository / ".ci/run"], check=True, env=env, capture_output=True)
+        lines = (line.partition("=") for line in out.read_text().splitlines())
+        return {name: value for name, _, value in lines} | {"HEAD": git("rev-parse", "HEAD")}
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "first", GIT_COMMITTER_DATE="2026-01-01T00:00:00Z")
+    run.git = git
+    return run
+
+
+def test_own_ci_takes_the_part_of_its_commit_and_what_changed_since_the_base(own_ci):
+    got = own_ci(CI_BASE="abc")
+    assert got["CHANGED_SINCE"] == "abc"
+    assert got["ROTATE"] == f"{int(got['HEAD'][:8], 16) % 3 + 1}/3"
+
+
+def test_own_ci_takes_what_changed_within_a_day_when_it_is_not_told_the_base(own_ci):
+    first = own_ci.git("rev-parse", "HEAD")
+    own_ci.git("commit", "-q", "--allow-empty", "-m", "second")
+    got = own_ci()
+    assert got["CHANGED_SINCE"] == first
+    assert got["ROTATE"].endswith("/3")
+
+
+def test_own_ci_takes_everything_when_it_cannot_know_what_changed(own_ci):
+    own_ci.git("commit", "-q", "--amend", "-m", "of today")
+    got = own_ci()
+    assert (got["ROTATE"], got["CHANGED_SINCE"]) == ("1/1", "")
 
 
 def test_pre_commit_runs_make_targets():
@@ -115,7 +213,7 @@ def test_pre_commit_runs_make_targets():
     assert subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/ci.md", "docs/runbooks/upgrade.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_what_the_pages_tell_to_make_exists(page):
     targets = sorted(set(re.findall(r"`make ([a-z-]+)", (ROOT / page).read_text())))
     assert targets
@@ -287,7 +385,7 @@ def test_the_settings_that_workflows_give_exist():
 
 def test_a_short_lived_airflow_gets_the_settings_that_are_variables():
     given = {
-        pair: job(*pair)["env"].get(config.VARIABLES) for pair in jobs() if "LOCAL_AWS" in job(*pair).get("env", {})
+        pair: job(*pair)["env"].get(config.VARIABLES) for pair in jobs() if config.TARGET in job(*pair).get("env", {})
     }
     assert given == dict.fromkeys(ON_AWS.keys() - {("image", "publish")}, "${{ toJSON(vars) }}")
 

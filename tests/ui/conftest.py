@@ -1,4 +1,4 @@
-"""A real browser, signed in to the Airflow of a world of the tests' own."""
+"""A real browser, signed in to the Airflow of a local stack of the tests' own."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from cli.airflow_client import Airflow
 from local.stack import config
 from local.stack.airflow_environment import USER, load_secrets
-from tests.private_world import private_world, run
+from tests.private_stack import private_stack, run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 30_000
@@ -34,8 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def private(browser: Browser) -> Iterator[tuple[Path, dict[str, str]]]:  # no world is started without a browser
-    with private_world() as made:
+def private(browser: Browser) -> Iterator[tuple[Path, dict[str, str]]]:  # no local stack is started without a browser
+    with private_stack() as made:
         yield made
 
 
@@ -49,7 +49,7 @@ def airflow(private: tuple[Path, dict[str, str]]) -> Airflow:
 
 @pytest.fixture(scope="session")
 def demo(private: tuple[Path, dict[str, str]], airflow: Airflow) -> dict[str, Any]:
-    """What `make demo` says of itself, after it ran in this world."""
+    """What `make demo` says of itself, after it ran in this local stack."""
     state, env = private
     run(env, "cli.demo")
     return json.loads((state / "demo.json").read_text())
@@ -73,7 +73,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, airflow: Airflow, tmp_path: Path) -> Iterator[Page]:
     """A fresh page; its last view is left as last.png in the test's temporary folder."""
-    with browser.new_context(base_url=airflow.world.airflow_url, viewport={"width": 1400, "height": 1000}) as context:
+    with browser.new_context(base_url=airflow.stack.airflow_url, viewport={"width": 1400, "height": 1000}) as context:
         context.set_default_timeout(PATIENCE)
         opened = context.new_page()
         yield opened
@@ -82,7 +82,7 @@ def page(browser: Browser, airflow: Airflow, tmp_path: Path) -> Iterator[Page]:
 
 @pytest.fixture
 def signed_in(page: Page, airflow: Airflow) -> Page:
-    sign_in(page, load_secrets(airflow.world).password)
+    sign_in(page, load_secrets(airflow.stack).password)
     page.get_by_text("Welcome", exact=True).wait_for()
     return page
 

@@ -111,5 +111,5 @@ def wait_for_release(airflow: Airflow, training: str) -> str:
 
 
 def model(airflow: Airflow) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{airflow.world.endpoint}/model", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{airflow.stack.endpoint}/model", timeout=20) as answer:
         return json.loads(answer.read())

@@ -14,19 +14,19 @@ from local.stack import config, processes
 
 log = logging.getLogger(__name__)
 
-NODES = 15  # slots of a world: addresses and kubelet ports
+NODES = 15  # slots of a local stack: addresses and kubelet ports
 GRACE = 15.0  # seconds that an agent has to end its pods
 
 
 class NoRoom(Exception):
-    """All slots of the world are taken."""
+    """All slots of the local stack are taken."""
 
 
 class Agent:
     """The agent of one cluster. Its process must be started by a thread that lives as long as this process."""
 
-    def __init__(self, plane: Plane, world: config.World) -> None:
-        self.plane, self.world = plane, world
+    def __init__(self, plane: Plane, stack: config.LocalStack) -> None:
+        self.plane, self.stack = plane, stack
         self.slots: dict[str, int] = {}
         self.secrets: dict[str, str] = {}
         self.process: subprocess.Popen[str] | None = None
@@ -37,8 +37,8 @@ class Agent:
             return self.process
         if self.process:
             log.warning("the node agent of %s died (%s): starting it again", self.plane.id, self.process.returncode)
-        environment = home.child_environment(self.world) | {
-            "AWS_ENDPOINT_URL": self.world.aws_url,
+        environment = home.child_environment(self.stack) | {
+            "AWS_ENDPOINT_URL": self.stack.aws_url,
             "AWS_REGION": REGION,
             "CLUSTER_NAME": self.plane.id,
         }
@@ -69,7 +69,7 @@ class Agent:
             if name not in self.slots:
                 free = set(range(NODES)) - set(self.slots.values())
                 if not free:
-                    raise NoRoom(f"a world has room for {NODES} nodes, and {name} is one more")
+                    raise NoRoom(f"a local stack has room for {NODES} nodes, and {name} is one more")
                 self.slots[name], self.secrets[name] = min(free), roles.holder(role, "ec2.amazonaws.com", name)
             wanted[name] = {
                 "slot": self.slots[name],

@@ -25,7 +25,7 @@ from local.stack import config
 
 log = logging.getLogger(__name__)
 
-WORLD = config.load()
+STACK = config.load()
 RECONCILE_SECONDS = 2.0  # until an access policy reaches a new namespace
 _MOCK_CA = base64.b64encode(b"MOCK-CA-CERTIFICATE").decode()  # what ministack notes when a start failed
 _life = threading.RLock()  # of the one cluster: a create does not begin before a delete has ended
@@ -36,10 +36,10 @@ def _issuer_of(labels: dict[str, str]) -> str | None:
     return cluster["identity"]["oidc"]["issuer"] if cluster else None
 
 
-PLANES = Planes(WORLD, _issuer_of)
+PLANES = Planes(STACK, _issuer_of)
 eks._get_docker = lambda: PLANES
 eks._k3s_gateway_host = lambda *_: "127.0.0.1"
-eks._next_port = lambda: WORLD.kube
+eks._next_port = lambda: STACK.kube
 eks._EKS_RBAC_RECONCILE_INTERVAL = RECONCILE_SECONDS
 
 
@@ -57,9 +57,9 @@ def _create_cluster(body: dict[str, Any], creator: str | None = None) -> tuple:
     with _life:
         name = body.get("name", "")
         if others := [key[2] for key, _cluster in eks._clusters.all_items() if key[2] != name]:
-            message = f"an embedded world has one cluster at a time, and {others[0]} exists: delete it first"
+            message = f"a local stack has one cluster at a time, and {others[0]} exists: delete it first"
             return eks._error(400, "ResourceLimitExceededException", message)
-        body = body | {"kubernetesNetworkConfig": {"serviceIpv4Cidr": f"10.{WORLD.service_octet}.0.0/16"}}
+        body = body | {"kubernetesNetworkConfig": {"serviceIpv4Cidr": f"10.{STACK.service_octet}.0.0/16"}}
         return _create(body, creator)
 
 
@@ -154,7 +154,7 @@ def _decode_token(token: str) -> tuple | None:
         region = query["X-Amz-Credential"][0].split("/")[2]
     except (ValueError, LookupError):
         return None
-    if f"{url.scheme}://{url.netloc}" != WORLD.aws_url:
+    if f"{url.scheme}://{url.netloc}" != STACK.aws_url:
         return _decode(token)
     if url.path != "/" or any(len(values) != 1 for values in query.values()):
         return None
@@ -237,7 +237,7 @@ def _describe_update(update: str) -> tuple:
 
 def _keys(identifier: str) -> tuple:
     try:
-        return eks._json_resp(200, _issuer_keys(f"{WORLD.aws_url}/oidc/id/{identifier}"))
+        return eks._json_resp(200, _issuer_keys(f"{STACK.aws_url}/oidc/id/{identifier}"))
     except LookupError as error:
         return eks._error(404, "ResourceNotFoundException", str(error))
 

@@ -37,7 +37,7 @@ class Plane:
         self.owner, self.id, self.issuer = owner, name, issuer
         self.folder = owner.root / name
         self.up = False
-        self.control = ControlPlane(self.folder, owner.world, issuer=issuer, webhook=self.folder / "webhook")
+        self.control = ControlPlane(self.folder, owner.stack, issuer=issuer, webhook=self.folder / "webhook")
         self._api: ApiServer | None = None
 
     # --- docker-py's names ---
@@ -72,7 +72,7 @@ class Plane:
                 shutil.rmtree(self.folder, ignore_errors=True)
             raise
         self._api, self.up = ApiServer(self.folder), True
-        link = self.owner.world.state / "kubeconfig"
+        link = self.owner.stack.state / "kubeconfig"
         link.unlink(missing_ok=True)
         link.symlink_to(self.folder / "kubeconfig")
 
@@ -86,7 +86,7 @@ class Plane:
         self._stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.owner.planes.pop(self.id, None)
-        link = self.owner.world.state / "kubeconfig"
+        link = self.owner.stack.state / "kubeconfig"
         if link.is_symlink() and not link.exists():
             link.unlink()
 
@@ -120,12 +120,12 @@ class Plane:
 
 
 class Planes:
-    """The control planes of this world, and docker-py's client as far as ministack uses it."""
+    """The control planes of this local stack, and docker-py's client as far as ministack uses it."""
 
-    def __init__(self, world: config.World, issuer_of: Callable[[dict[str, str]], str | None]) -> None:
+    def __init__(self, stack: config.LocalStack, issuer_of: Callable[[dict[str, str]], str | None]) -> None:
         """issuer_of: from a container's labels (account_id, region, cluster_name) to the cluster's OIDC issuer."""
-        self.world, self.issuer_of = world, issuer_of
-        self.root: Path = world.state / "kube"
+        self.stack, self.issuer_of = stack, issuer_of
+        self.root: Path = stack.state / "kube"
         self.planes: dict[str, Plane] = {}
         self.before_stop: list[Callable[[str], object]] = []
         self._turn = ThreadPoolExecutor(1, thread_name_prefix="control-plane")

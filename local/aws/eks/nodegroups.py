@@ -196,7 +196,7 @@ def _is_ready(node: Node) -> bool:
 def _tell_agent(plane: Plane, groups: list[Group]) -> None:
     agent = _agents.get(plane.id)
     if not agent:
-        agent = _agents[plane.id] = Agent(plane, clusters.WORLD)
+        agent = _agents[plane.id] = Agent(plane, clusters.STACK)
     agent.tell([(node, group["nodeRole"]) for group in groups for node in _nodes(plane, group)])
 
 

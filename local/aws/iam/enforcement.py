@@ -7,7 +7,7 @@ of their namespace, as the roles of infra/ do, which ministack does not know. A 
 that group, not to its cluster:
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelastickubernetesservice.html
 
-Each (role, action) that was ever allowed is a line of the world's `aws/allowed.txt`, so that a test can say which
+Each (role, action) that was ever allowed is a line of the local stack's `aws/allowed.txt`, so that a test can say which
 actions of a policy nobody needs.
 """
 

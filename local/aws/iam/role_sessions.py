@@ -22,7 +22,7 @@ from local.aws import compatibility as pins  # noqa: F401  asserts the private n
 from local.stack import renewing
 from local.stack.renewing import Credentials
 
-PATH: Final = "/_world/credentials"
+PATH: Final = "/_local/credentials"
 LIFE_SECONDS: Final = 3600
 
 _holders: dict[str, tuple[str, str, str]] = {}  # secret: role ARN, service, session name
@@ -93,7 +93,7 @@ Message = dict[str, Any]
 async def answer(
     scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
-    """The ASGI application of the world: ministack, and the credentials endpoint before it."""
+    """The ASGI application of the local stack: ministack, and the credentials endpoint before it."""
     if scope["type"] != "http" or scope["path"] != PATH:
         await app.app(scope, receive, send)
         return
@@ -102,7 +102,7 @@ async def answer(
     try:
         status, body = 200, assume(*_holders[given])
     except KeyError:
-        status, body = 403, {"message": "no node or job of this world holds this secret"}
+        status, body = 403, {"message": "no node or job of this local stack holds this secret"}
     except NotTrusted as error:
         status, body = 403, {"message": str(error)}
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})

@@ -66,7 +66,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Platform:
-    """What a job runs on; marks: variables that every process of the world carries."""
+    """What a job runs on; marks: variables that every process of the local stack carries."""
 
     endpoint: str
     folder: Path

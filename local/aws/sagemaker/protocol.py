@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-import botocore.session
-from botocore.model import OperationModel, Shape
+from botocore.model import OperationModel, ServiceModel, Shape
 from botocore.validate import ParamValidator
 
 from local.aws.sagemaker.store import Document, Store
+from local.stack import renewing
 
 DEFAULT_PAGE: Final = 10
 TAGS_PAGE: Final = 50
@@ -57,8 +57,14 @@ def now() -> float:
 
 # --- validation -------------------------------------------------------------------------------
 @cache
+def _service() -> ServiceModel:
+    """The model of all operations: 20 MB, so there is one of it."""
+    return renewing.core().get_service_model("sagemaker")
+
+
+@cache
 def model_of(operation: str) -> OperationModel:
-    service = botocore.session.get_session().get_service_model("sagemaker")
+    service = _service()
     if operation not in service.operation_names:
         raise ApiError("UnknownOperationException", f"{operation} is not an operation of SageMaker")
     return service.operation_model(operation)

@@ -63,14 +63,14 @@ class SageMaker:
         self.jobs.close()
 
 
-def start(world: config.World) -> SageMaker:
-    """The service on the world's state; jobs that an earlier one left unfinished become Failed."""
-    folder = home.folder(world)
+def start(stack: config.LocalStack) -> SageMaker:
+    """The service on the local stack's state; jobs that an earlier one left unfinished become Failed."""
+    folder = home.folder(stack)
     jobs, cache = folder / "jobs", folder / "images"
     for path in (jobs, cache):
         path.mkdir(parents=True, exist_ok=True)
-    marks = {config.MARK: str(world.state), home.MARK: str(folder)}
-    service = SageMaker(Store(folder / "sagemaker.db"), Platform(world.aws_url, jobs, cache, marks))
+    marks = {config.MARK: str(stack.state), home.MARK: str(folder)}
+    service = SageMaker(Store(folder / "sagemaker.db"), Platform(stack.aws_url, jobs, cache, marks))
     service.jobs.recover()
     return service
 

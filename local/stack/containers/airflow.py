@@ -1,17 +1,15 @@
-"""One process of Airflow, with the environment that `make up` gives it, but for the database, and AWS by choice.
+"""Run one process of Airflow in a container, with the environment of `make up` and the database of Compose.
 
-LOCAL_WORLD is `embedded`, the default, or `aws`: an account that the user's own files in ~/.aws open.
+With MLOPS_TARGET=aws it works on the account that the user's own files in ~/.aws open.
 """
 
 import contextlib
 import fcntl
-import json
 import os
 import subprocess
 import time
 from collections.abc import Iterator
 
-from include.settings import REGION, settings
 from local.aws.credentials import NotStarted, client_env
 from local.stack import airflow_environment as environment
 from local.stack import config
@@ -22,67 +20,35 @@ PATIENCE = 300
 """Seconds that the embedded AWS may take to make its first user."""
 
 
-def embedded() -> bool:
-    """ConfigError when LOCAL_WORLD is no world."""
-    found = os.environ.get("LOCAL_WORLD") or "embedded"
-    if found not in ("embedded", "aws"):
-        raise config.ConfigError(f"LOCAL_WORLD={found}: expected embedded or aws")
-    return found == "embedded"
-
-
 @contextlib.contextmanager
-def _alone(world: config.World) -> Iterator[None]:
+def _alone(stack: config.LocalStack) -> Iterator[None]:
     """Four containers start at once, and each writes Airflow's files."""
-    folder = world.state / "airflow"
+    folder = stack.state / "airflow"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _bootstrap(world: config.World) -> dict[str, str]:
+def _bootstrap(stack: config.LocalStack) -> dict[str, str]:
     """The embedded AWS's keys, waited for."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            return client_env(world)
+            return client_env(stack)
         except NotStarted:
             if time.monotonic() > until:
                 raise
             time.sleep(0.5)
 
 
-def _account(world: config.World) -> dict[str, str]:
-    """Airflow with connections to an account: they name no key, so boto3 looks where it always looks.
-
-    Without what `make up` sets for the embedded world: the user's own RETAIL_* and the project's defaults hold.
-    """
-    found = {name: value for name, value in environment.airflow(world).items() if not name.startswith("RETAIL_")}
-    own = {name: value for name, value in os.environ.items() if name.startswith("RETAIL_")}
-    admin = {"conn_type": "aws", "extra": {"region_name": REGION}}
-    role = {"conn_type": "aws", "extra": {"region_name": REGION, "role_arn": settings().role("airflow")}}
-    return (
-        found
-        | own
-        | {
-            "AIRFLOW_CONN_AWS_ADMIN": json.dumps(admin),
-            "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(role),
-            "AWS_PROFILE": os.environ.get("AWS_PROFILE") or "default",
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-        }
-    )
-
-
-def environment_of(world: config.World, command: str) -> dict[str, str]:
+def environment_of(stack: config.LocalStack, command: str) -> dict[str, str]:
     """A process's variables; `migrate` needs no AWS."""
-    with _alone(world):
+    with _alone(stack):
         if command == "migrate":
-            found = environment.airflow(world)
-        elif embedded():
-            found = environment.with_aws(world, _bootstrap(world))
+            found = environment.airflow(stack)
         else:
-            found = _account(world)
+            found = environment.with_aws(stack, {} if config.on_aws() else _bootstrap(stack))
     password = DATABASE_PASSWORD.read_text()
     url = f"postgresql+psycopg2://airflow:{password}@postgres:5432/airflow"
     return found | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url}
@@ -91,10 +57,9 @@ def environment_of(world: config.World, command: str) -> dict[str, str]:
 def main(command: str) -> int:
     """Does not return, but for `migrate`."""
     os.umask(0o077)
-    world = config.load()
-    if embedded():
-        os.environ |= environment.retail(world)
-    env = environment_of(world, command)
+    stack = config.load()
+    os.environ |= environment.retail(stack)
+    env = environment_of(stack, command)
     if command == "migrate":
         return subprocess.run([str(environment.BIN / "airflow"), "db", "migrate"], env=env, check=False).returncode
     program, *words = COMMANDS[command]

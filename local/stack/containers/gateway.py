@@ -1,4 +1,4 @@
-"""Hands connections to the container's own address on to the same port of 127.0.0.1, where the world listens.
+"""Hands connections to the container's own address on to the same port of 127.0.0.1, where the local stack listens.
 
 It owns the network that the other containers share. Ports: GATEWAY_PORTS, comma separated.
 """

@@ -1,22 +1,19 @@
-"""The cluster as tasks need it: one login a task, server-side apply, rollout, a Job run to its end."""
+"""The cluster as tasks need it: server-side apply, rollout, a Job run to its end. Log in with a ClusterHook."""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
-from airflow.providers.amazon.aws.hooks.eks import EksHook
-from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from airflow.sdk.exceptions import AirflowException
 from airflow.utils.log.logging_mixin import LoggingMixin
-from botocore.exceptions import ClientError
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 
-from include.settings import CLUSTER_NAME, NAMESPACE, settings
+from include.settings import NAMESPACE
 from retail_mlops.common.errors import RetailError
 from retail_mlops.hooks.rollout_status import Phase, is_hopeless, progress
 
@@ -33,7 +30,52 @@ class Cluster(LoggingMixin):
     def __init__(self, api: client.ApiClient, namespace: str = NAMESPACE) -> None:
         super().__init__()
         self.api, self.namespace = api, namespace
-        self.apps, self.batch, self.core = client.AppsV1Api(api), client.BatchV1Api(api), client.CoreV1Api(api)
+        self.apps = client.AppsV1Api(api)
+        self.autoscaling = client.AutoscalingV2Api(api)
+        self.batch = client.BatchV1Api(api)
+        self.core = client.CoreV1Api(api)
+        self.networking = client.NetworkingV1Api(api)
+
+    def within(self, namespace: str) -> Cluster:
+        """Return the same client for another namespace."""
+        return Cluster(self.api, namespace)
+
+    def items(self, listed: Any) -> list[dict[str, Any]]:
+        """Return the items of a list as the API server gives them (camelCase)."""
+        plain: list[dict[str, Any]] = self.api.sanitize_for_serialization(listed)["items"]
+        return plain
+
+    @staticmethod
+    def ignore(statuses: tuple[int, ...], call: Callable[..., Any], *arguments: Any) -> None:
+        """Call the API; an answer with one of these HTTP statuses is no error."""
+        try:
+            call(*arguments)
+        except ApiException as error:
+            if error.status not in statuses:
+                raise
+
+    def secret(self, name: str) -> dict[str, str] | None:
+        """Return the data of a Secret; None if there is none."""
+        try:
+            data: dict[str, str] = self.core.read_namespaced_secret(name, self.namespace).data
+        except ApiException as error:
+            if error.status != 404:
+                raise
+            return None
+        return data
+
+    def evict(self, pod: str) -> str:
+        """Ask for the eviction of a pod; return what the API server answers."""
+        eviction = client.V1Eviction(metadata=client.V1ObjectMeta(name=pod, namespace=self.namespace))
+        try:
+            self.core.create_namespaced_pod_eviction(pod, self.namespace, eviction)
+        except ApiException as error:
+            if error.status == 404:
+                return "gone"
+            if error.status == 429:  # refused by a PodDisruptionBudget
+                return _message(error)
+            raise
+        return "evicted"
 
     # --- apply ---
     def apply(self, manifests: list[dict[str, Any]]) -> None:
@@ -41,7 +83,7 @@ class Cluster(LoggingMixin):
         dynamic = DynamicClient(self.api)
         for manifest in manifests:
             kind, name = manifest["kind"], manifest["metadata"]["name"]
-            if kind == "Deployment" and (live := self.deployment(name)):
+            if kind == "Deployment" and (live := self._lasting_deployment(name)):
                 manifest = manifest | {"spec": manifest["spec"] | {"replicas": live["spec"]["replicas"]}}
             dynamic.resources.get(api_version=manifest["apiVersion"], kind=kind).server_side_apply(
                 body=manifest,
@@ -66,6 +108,26 @@ class Cluster(LoggingMixin):
     def delete_deployment(self, name: str, timeout: float = 120) -> None:
         """Removes a Deployment and waits until its pods have drained and ended; there need not be one."""
         self._delete(self.apps.delete_namespaced_deployment, "Deployment", name, timeout)
+
+    def start_deletion(self, name: str) -> None:
+        """Lets the pods of a Deployment drain and end, without waiting; `apply` waits before it makes the next one.
+
+        There need not be one.
+        """
+        try:
+            self.apps.delete_namespaced_deployment(name, self.namespace, propagation_policy="Foreground")
+        except ApiException as error:
+            if error.status != 404:
+                raise
+
+    def _lasting_deployment(self, name: str) -> dict[str, Any] | None:
+        """The Deployment, if there is one that stays: one that is being deleted is waited for."""
+        live = self.deployment(name)
+        if live and live["metadata"].get("deletionTimestamp"):
+            self.log.info("Waiting until the old Deployment %s is gone", name)
+            self.delete_deployment(name)
+            return None
+        return live
 
     def label_pods(self, deployment: dict[str, Any], labels: dict[str, str | None]) -> list[str]:
         """Gives the labels to the pods that a Deployment has now, not to their successors, or takes those that are None
@@ -199,25 +261,11 @@ class Cluster(LoggingMixin):
         raise AirflowException(f"{kind} {name} is still there {timeout:.0f} s after its deletion")
 
 
-class ClusterHook(EksHook):
-    """Logs in to the project's cluster as the identity of a connection (an access entry decides what it may do)."""
-
-    def __init__(self, aws_conn_id: str = "aws_default") -> None:
-        super().__init__(aws_conn_id=aws_conn_id, region_name=settings().region)
-
-    @contextmanager
-    def login(self) -> Iterator[Cluster]:
-        """One client, to be used for everything that the task does: a token takes seconds to make."""
-        try:
-            self.conn.describe_cluster(name=CLUSTER_NAME)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                raise
-            raise RetailError(f"there is no cluster {CLUSTER_NAME}: run provision first") from error
-        with self.generate_config_file_with_credentials(CLUSTER_NAME, NAMESPACE) as (config, _credentials):
-            try:
-                yield Cluster(KubernetesHook(conn_id=None, in_cluster=False, config_file=config).get_conn())
-            except ApiException as error:
-                if error.status != 403:
-                    raise
-                raise RetailError(f"the cluster refuses Airflow (has provision ended well?): {error.body}") from error
+def _message(error: ApiException) -> str:
+    """Return the API server's own words, with the cause that it names for a refused eviction (which budget)."""
+    try:
+        status = json.loads(error.body)
+    except (TypeError, ValueError):
+        return str(error.reason)
+    causes = [cause["message"] for cause in (status.get("details") or {}).get("causes") or []]
+    return " ".join([status.get("message", str(error.reason)), *causes])

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Final
 
 from airflow.utils.log.logging_mixin import LoggingMixin
-from kubernetes import client
-from kubernetes.client.exceptions import ApiException
 
 from include.settings import NAMESPACE, settings
 from retail_mlops.common.api_manifests import Manifest, is_public, kind_and_name, public_address
 from retail_mlops.common.errors import RetailError
 from retail_mlops.common.polling import lines, wait_until
-from retail_mlops.hooks.eks_cluster import Cluster
 
-POLLS = 40
+if TYPE_CHECKING:  # it imports the Kubernetes client, which takes half a second: only a login needs it
+    from retail_mlops.hooks.eks_cluster import Cluster
+
+POLLS: Final = 40
 """A load balancer may take so many polls to appear or to go: 20 minutes at the default of 30 s."""
 
 
@@ -24,16 +24,14 @@ class PublicEndpoint(LoggingMixin):
 
     def __init__(self, cluster: Cluster, timeout: float | None = None, poll: float | None = None) -> None:
         super().__init__()
-        self._core = cluster.core
-        self._networking = client.NetworkingV1Api(cluster.api)
-        self._api = cluster.api
+        self._cluster = cluster
         self._poll = settings().poll_seconds if poll is None else poll
         self._timeout = POLLS * self._poll if timeout is None else timeout
 
     def live(self) -> list[Manifest]:
         """Return the live objects (camelCase)."""
-        services = self._plain(self._core.list_namespaced_service(NAMESPACE))
-        ingresses = self._plain(self._networking.list_namespaced_ingress(NAMESPACE))
+        services = self._cluster.items(self._cluster.core.list_namespaced_service(NAMESPACE))
+        ingresses = self._cluster.items(self._cluster.networking.list_namespaced_ingress(NAMESPACE))
         objects = [  # a list leaves out of what kind its items are
             *({"apiVersion": "v1", "kind": "Service"} | service for service in services),
             *({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress"} | ingress for ingress in ingresses),
@@ -73,14 +71,10 @@ class PublicEndpoint(LoggingMixin):
 
     def _delete(self, kind: str, name: str) -> None:
         delete = {
-            "Service": self._core.delete_namespaced_service,
-            "Ingress": self._networking.delete_namespaced_ingress,
+            "Service": self._cluster.core.delete_namespaced_service,
+            "Ingress": self._cluster.networking.delete_namespaced_ingress,
         }
-        try:
-            delete[kind](name, NAMESPACE)
-        except ApiException as error:
-            if error.status != 404:
-                raise
+        self._cluster.ignore((404,), delete[kind], name, NAMESPACE)
 
     def _wait(self, observe: Callable[[], list[str]], problem: str, advice: str) -> None:
         wait_until(
@@ -91,7 +85,3 @@ class PublicEndpoint(LoggingMixin):
             timeout_error=lambda left: RetailError(f"after {self._timeout:.0f} s, {problem}:\n{lines(left)}\n{advice}"),
             log=self.log,
         )
-
-    def _plain(self, listed: Any) -> list[Manifest]:
-        items: list[Manifest] = self._api.sanitize_for_serialization(listed)["items"]
-        return items

@@ -1,6 +1,7 @@
 """Deploys a stack of infra/ by change set: creates it, updates it, or finds it up to date."""
 
 import datetime as dt
+import time
 from typing import Any, Final
 
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
@@ -21,6 +22,8 @@ from retail_mlops.triggers.cloudformation import StackTrigger
 
 MAX_WAIT: Final = 3600
 """Seconds; a cluster with its node group takes about fifteen minutes."""
+POLL_IN_TASK: Final = 0.2
+"""Seconds between two looks at a stack while the task itself waits."""
 _WAITERS: Final = {"CREATE": "CREATE", "ROLLBACK": "CREATE", "UPDATE": "UPDATE", "DELETE": "DELETE", "IMPORT": "IMPORT"}
 """First word of a status that is in progress → the waiter for its end."""
 
@@ -64,7 +67,7 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
                 raise RetailError(f"the replacement in {name} was not approved (answered by {who}; reason: {reason})")
             self.log.info("Approved by %s; reason: %s", who, reason)
             self.hook.execute_change_set(name, change_set)
-            self._defer(kind, name, "execute_complete")
+            self._finish(kind, name)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
         """Fail with the resources that failed, unless the operation succeeded."""
@@ -101,7 +104,7 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
         if any(change.needs_approval for change in prepared.changes):
             self._ask(context, stack.name, prepared)
         self.hook.execute_change_set(stack.name, change_set)
-        self._defer(prepared.kind, stack.name, "execute_complete")
+        self._finish(prepared.kind, stack.name)
 
     def _log_drift(self, name: str) -> list[str]:
         """Log and return what was changed by hand. An update reverts only what it changes anyway."""
@@ -136,6 +139,20 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
     def _change_set(self, context: Context) -> str:
         ti = context["ti"]
         return f"run-{run_digest(ti.dag_id, ti.run_id)}-{ti.try_number}"
+
+    def _finish(self, kind: str, name: str) -> None:
+        """Wait for the end of an operation: a while in the task, for a small stack is done at once; then deferred."""
+        until = time.monotonic() + settings().wait_in_task_seconds
+        while time.monotonic() < until:
+            status = self.hook.status(name) or "gone"
+            if not status.endswith("_IN_PROGRESS"):
+                return self._require_status(name, status, f"{kind}_COMPLETE")
+            time.sleep(POLL_IN_TASK)
+        self._defer(kind, name, "execute_complete")
+
+    def _require_status(self, name: str, status: str, wanted: str) -> None:
+        if status != wanted:
+            raise RetailError(f"stack {name} is {status}:\n" + "\n".join(self.hook.failures(name)))
 
     def _defer(self, kind: str, name: str, method: str) -> None:
         poll = settings().poll_seconds

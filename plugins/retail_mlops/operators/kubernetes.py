@@ -13,7 +13,7 @@ from airflow.sdk import BaseOperator, Context
 from include.settings import settings
 from retail_mlops.common.dag_defaults import AIRFLOW
 from retail_mlops.common.skipping import skip_task
-from retail_mlops.hooks.eks_cluster import ClusterHook
+from retail_mlops.hooks.eks_login import ClusterHook
 
 Manifest = dict[str, Any]
 SLACK = 60

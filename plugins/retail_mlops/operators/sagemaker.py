@@ -5,7 +5,7 @@ print_log=False they take a Stopped job for a success; and a retry starts a seco
 
 Who ends the job of a killed task (marked failed or success, cleared, its run stopped):
 - the trigger's `on_kill`, while the task is deferred, which it is but for seconds;
-- the operator's `on_kill`, when the worker's next heartbeat is refused while the task still runs;
+- the operator's `on_kill`, when the worker's next heartbeat is refused while the task still runs, or itself waits;
 - the operator itself, when the task would have been deferred before that heartbeat: Airflow refuses the deferral of a
   killed task and calls nobody, so `_wait` asks whether the task is still wanted;
 - listeners.py, for what falls between these three, and while no triggerer runs.
@@ -14,6 +14,7 @@ time limit), and a task that is cleared within the second before its trigger run
 """
 
 import datetime as dt
+import time
 from typing import Any, ClassVar
 from urllib.parse import urlparse
 
@@ -36,6 +37,8 @@ from retail_mlops.triggers.sagemaker import NAME, STOP, StoppingJobTrigger, alre
 
 LIVING = ("InProgress", "Stopping")
 LOG_LINES = 60
+LOOK_SECONDS = 0.2
+"""Between two looks at a job while its task itself waits."""
 QUEUE_AND_START = 3600
 """Seconds that a job may wait for its machine, beyond its own run time."""
 
@@ -114,6 +117,7 @@ class _RetailJob(SageMakerBaseOperator):
 
     def _wait(self, ti: RuntimeTaskInstanceProtocol, name: str, job: dict[str, Any]) -> str:
         self._started = name
+        job = self._watch(name, job)
         if self._status(job) not in LIVING:
             return self._finish(name, job)
         self._assert_wanted(ti)
@@ -129,6 +133,14 @@ class _RetailJob(SageMakerBaseOperator):
             ),
             method_name="execute_complete",
         )
+
+    def _watch(self, name: str, job: dict[str, Any]) -> dict[str, Any]:
+        """Wait a while for the job's end: one that is over at once needs neither a trigger nor a second process."""
+        until = time.monotonic() + settings().wait_in_task_seconds
+        while self._status(job) in LIVING and not self._killed and time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
+            job = self._describe(name) or {}
+        return job
 
     def _finish(self, name: str, job: dict[str, Any]) -> str:
         self._show_log(name)

@@ -1,16 +1,17 @@
 """Tasks of `provision`: check where it runs, what the account and a new cluster get, the load balancer controller."""
 
+from __future__ import annotations
+
 import datetime as dt
 import logging
 import os
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.hooks.sts import StsHook
 from airflow.sdk import Connection, Context, get_current_context
 from botocore.exceptions import BotoCoreError, ClientError
-from kubernetes.client.exceptions import ApiException
 
 from include.settings import CLUSTER_NAME, CONTROLLER_REPOSITORY, GITHUB_ISSUER, PROJECT, settings
 from retail_mlops.common.api_manifests import Manifest, rendered, service_account
@@ -23,10 +24,13 @@ from retail_mlops.common.xcom import TaskOutput
 from retail_mlops.hooks.account import Clients
 from retail_mlops.hooks.aws_errors import explain_expired_credentials
 from retail_mlops.hooks.ecr import ImageHook
-from retail_mlops.hooks.eks_cluster import Cluster, ClusterHook
+from retail_mlops.hooks.eks_login import ClusterHook
 from retail_mlops.hooks.oci_registry import Repository
 from retail_mlops.hooks.oci_registry import copy as copy_image
 from retail_mlops.provision import alb_controller
+
+if TYPE_CHECKING:  # it imports the Kubernetes client, which takes half a second: only a login needs it
+    from retail_mlops.hooks.eks_cluster import Cluster
 
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 CONTROLLER_IMAGE: Final = TaskOutput[str]("copy_controller_image", str)
@@ -171,7 +175,7 @@ def install_controller() -> None:
     hook = ClusterHook(ADMIN)
     with hook.login() as login:
         vpc = hook.conn.describe_cluster(name=CLUSTER_NAME)["cluster"]["resourcesVpcConfig"]["vpcId"]
-        cluster = Cluster(login.api, alb_controller.NAME)
+        cluster = login.within(alb_controller.NAME)
         cluster.apply(alb_controller.manifests(image, vpc, _webhook_certificate(cluster)))
         if is_scaled_down(ADMIN):
             log.info("The environment is scaled down: the controller starts with its nodes")
@@ -182,10 +186,6 @@ def install_controller() -> None:
 
 def _webhook_certificate(cluster: Cluster) -> alb_controller.Certificate:
     """Return the existing certificate, so that running again changes nothing; or a new one."""
-    try:
-        secret = cluster.core.read_namespaced_secret(alb_controller.NAME, alb_controller.NAME)
-    except ApiException as error:
-        if error.status != 404:
-            raise
-        return alb_controller.Certificate.make(dt.datetime.now(dt.UTC))
-    return alb_controller.Certificate.from_secret(secret.data)
+    if secret := cluster.secret(alb_controller.NAME):
+        return alb_controller.Certificate.from_secret(secret)
+    return alb_controller.Certificate.make(dt.datetime.now(dt.UTC))

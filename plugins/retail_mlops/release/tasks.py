@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import Context, get_current_context
 from airflow.sdk.exceptions import AirflowException
@@ -20,7 +20,7 @@ from retail_mlops.common.releases import FAILED, RELEASED, ROLLED_BACK, Release,
 from retail_mlops.common.skipping import skip_task
 from retail_mlops.common.xcom import TaskOutput
 from retail_mlops.hooks.ecr import ImageHook, split_reference
-from retail_mlops.hooks.eks_cluster import Cluster, ClusterHook
+from retail_mlops.hooks.eks_login import ClusterHook
 from retail_mlops.hooks.model_registry import APPROVED, ModelPackage, RegistryHook
 from retail_mlops.hooks.public_endpoint import PublicEndpoint
 from retail_mlops.hooks.s3_lake import LakeHook
@@ -28,6 +28,9 @@ from retail_mlops.release import bundle
 from retail_mlops.release.manifests import IN_SERVICE, canary_manifests, endpoint_manifests, release_manifests
 from retail_mlops.release.report import report
 from retail_mlops.release.selection import release_of, require_approved, rollback_target
+
+if TYPE_CHECKING:  # it imports the Kubernetes client, which takes half a second: only a login needs it
+    from retail_mlops.hooks.eks_cluster import Cluster
 
 KEEP: Final = "keep"
 ON: Final = "on"
@@ -193,9 +196,9 @@ def _keep_record(release: Release, outcome: str, context: Context, reason: str =
 
 
 def remove_canary() -> None:
-    """Delete the canary: the stable pods are of the same release now."""
+    """Delete the canary, for the stable pods are of the same release now; nothing has to wait until it has drained."""
     with ClusterHook().login() as cluster:
-        cluster.delete_deployment(CANARY)
+        cluster.start_deletion(CANARY)
 
 
 # --- rollback ---

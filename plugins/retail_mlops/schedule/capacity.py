@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.utils.log.logging_mixin import LoggingMixin
-from kubernetes import client
-from kubernetes.client.exceptions import ApiException
 
 from include.settings import API_NAME, NAMESPACE, settings
 from retail_mlops.common.api_manifests import ANNOTATION, CANARY, Manifest
@@ -16,7 +13,9 @@ from retail_mlops.common.errors import RetailError
 from retail_mlops.common.node_groups import NodeGroup, size_to_restore
 from retail_mlops.common.polling import lines, wait_until
 from retail_mlops.common.scale_record import Autoscaler, State, Workload
-from retail_mlops.hooks.eks_cluster import Cluster
+
+if TYPE_CHECKING:  # it imports the Kubernetes client, which takes half a second: only a login needs it
+    from retail_mlops.hooks.eks_cluster import Cluster
 
 NODE_GROUP_LABEL: Final = "eks.amazonaws.com/nodegroup"
 ENDED: Final = ("Succeeded", "Failed")
@@ -37,7 +36,6 @@ class Capacity(LoggingMixin):
     def __init__(self, cluster: Cluster) -> None:
         super().__init__()
         self.cluster = cluster
-        self._autoscaling = client.AutoscalingV2Api(cluster.api)
 
     # --- what there is ---
     def state(self, groups: Iterable[NodeGroup], endpoints: Iterable[Manifest]) -> State:
@@ -67,25 +65,23 @@ class Capacity(LoggingMixin):
         )
 
     def deployments(self) -> list[Manifest]:
-        return self._plain(self.cluster.apps.list_namespaced_deployment(NAMESPACE))
+        return self.cluster.items(self.cluster.apps.list_namespaced_deployment(NAMESPACE))
 
     def nodes(self) -> list[Manifest]:
-        return self._plain(self.cluster.core.list_node())
+        return self.cluster.items(self.cluster.core.list_node())
 
     def pods_to_evict(self) -> list[Manifest]:
         """Return the pods that keep a node from being empty.
 
         None of a DaemonSet, none that has ended, and none that still waits for a node.
         """
-        pods = [pod for pod in self._plain(self.cluster.core.list_namespaced_pod(NAMESPACE)) if _is_on_a_node(pod)]
+        pods = [
+            pod for pod in self.cluster.items(self.cluster.core.list_namespaced_pod(NAMESPACE)) if _is_on_a_node(pod)
+        ]
         return [pod for pod in pods if pod.get("status", {}).get("phase") not in ENDED and not _is_of_daemon_set(pod)]
 
     def _autoscalers(self) -> list[Manifest]:
-        return self._plain(self._autoscaling.list_namespaced_horizontal_pod_autoscaler(NAMESPACE))
-
-    def _plain(self, listed: Any) -> list[Manifest]:
-        items: list[Manifest] = self.cluster.api.sanitize_for_serialization(listed)["items"]
-        return items
+        return self.cluster.items(self.cluster.autoscaling.list_namespaced_horizontal_pod_autoscaler(NAMESPACE))
 
     # --- off ---
     def stop(self, workloads: Iterable[Workload]) -> None:
@@ -112,26 +108,15 @@ class Capacity(LoggingMixin):
 
         def refusals() -> list[str]:
             pods = [(pod["metadata"]["name"], "deletionTimestamp" in pod["metadata"]) for pod in self.pods_to_evict()]
-            return [f"{name}: {'terminating' if terminating else self._evict(name)}" for name, terminating in pods]
+            return [
+                f"{name}: {'terminating' if terminating else self.cluster.evict(name)}" for name, terminating in pods
+            ]
 
         self._wait(
             refusals,
             "these pods stay on their nodes",
             "No node was stopped. Remove what holds them (a PodDisruptionBudget without slack?) and run this again",
         )
-
-    def _evict(self, pod: str) -> str:
-        """Ask for the eviction of a pod; return what the API server answers."""
-        metadata = client.V1ObjectMeta(name=pod, namespace=NAMESPACE)
-        try:
-            self.cluster.core.create_namespaced_pod_eviction(pod, NAMESPACE, client.V1Eviction(metadata=metadata))
-        except ApiException as error:
-            if error.status == 404:
-                return "gone"
-            if error.status == 429:  # refused by a budget
-                return _message(error)
-            raise
-        return "evicted"
 
     # --- on ---
     def wait_for_nodes(self, groups: Iterable[NodeGroup], issues: Callable[[str], str]) -> None:
@@ -164,18 +149,18 @@ class Capacity(LoggingMixin):
             )
         for scaler in autoscalers:
             spec = {"spec": {"minReplicas": scaler.minimum, "maxReplicas": scaler.maximum}}
-            self._autoscaling.patch_namespaced_horizontal_pod_autoscaler(scaler.name, NAMESPACE, spec)
+            self.cluster.autoscaling.patch_namespaced_horizontal_pod_autoscaler(scaler.name, NAMESPACE, spec)
         for name, replicas in wanted.items():
             self._scale(name, replicas)
 
     # --- both ---
     def _scale(self, name: str, replicas: int) -> None:
         scale = {"spec": {"replicas": replicas}}
-        _ignore_not_found(self.cluster.apps.patch_namespaced_deployment_scale, name, NAMESPACE, scale)
+        self.cluster.ignore((404,), self.cluster.apps.patch_namespaced_deployment_scale, name, NAMESPACE, scale)
         self.log.info("Deployment %s: %d replicas", name, replicas)
 
     def _set_unschedulable(self, node: str, value: bool) -> None:
-        _ignore_not_found(self.cluster.core.patch_node, node, {"spec": {"unschedulable": value}})
+        self.cluster.ignore((404,), self.cluster.core.patch_node, node, {"spec": {"unschedulable": value}})
 
     def _wait(self, observe: Callable[[], list[str]], problem: str, advice: str) -> None:
         timeout = step_timeout()
@@ -220,21 +205,3 @@ def _is_of_daemon_set(pod: Manifest) -> bool:
 def _is_ready(node: Manifest) -> bool:
     conditions = node.get("status", {}).get("conditions", [])
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
-
-
-def _message(error: ApiException) -> str:
-    """Return the API server's own words, with the cause that it names for a refused eviction (which budget)."""
-    try:
-        status = json.loads(error.body)
-    except (TypeError, ValueError):
-        return str(error.reason)
-    causes = [cause["message"] for cause in (status.get("details") or {}).get("causes") or []]
-    return " ".join([status.get("message", str(error.reason)), *causes])
-
-
-def _ignore_not_found(call: Callable[..., Any], *arguments: Any) -> None:
-    try:
-        call(*arguments)
-    except ApiException as error:
-        if error.status != 404:
-            raise

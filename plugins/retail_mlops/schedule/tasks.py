@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.sdk import Context, get_current_context
 
@@ -18,7 +18,7 @@ from retail_mlops.common.polling import wait_until
 from retail_mlops.common.releases import Release
 from retail_mlops.common.scale_record import Phase, Record
 from retail_mlops.common.skipping import skip_task
-from retail_mlops.hooks.eks_cluster import Cluster, ClusterHook
+from retail_mlops.hooks.eks_login import ClusterHook
 from retail_mlops.hooks.eks_nodegroups import NodeGroupHook
 from retail_mlops.hooks.public_endpoint import PublicEndpoint
 from retail_mlops.hooks.s3_lake import LakeHook
@@ -26,6 +26,9 @@ from retail_mlops.schedule import cost_files, lock, preconditions, savings
 from retail_mlops.schedule.capacity import Capacity, step_timeout
 from retail_mlops.schedule.leftovers import Leftover, find_leftovers, table
 from retail_mlops.schedule.running_resources import RunningResourcesHook
+
+if TYPE_CHECKING:  # it imports the Kubernetes client, which takes half a second: only a login needs it
+    from retail_mlops.hooks.eks_cluster import Cluster
 
 VERIFICATION_POLLS: Final = 60
 """How many polls the last check may take: EKS itself tries for 15 minutes to move its own pods off a node."""

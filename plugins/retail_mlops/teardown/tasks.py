@@ -1,13 +1,13 @@
 """Tasks of `teardown`: the plan and its confirmation, the steps of the deletion, the proof that nothing is left."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowException
-from kubernetes import client
-from kubernetes.client.exceptions import ApiException
 
 from include.settings import CLUSTER_NAME, NAMESPACE, settings
 from retail_mlops.common import smoke_buckets
@@ -16,11 +16,14 @@ from retail_mlops.common.environment_state import is_stopped
 from retail_mlops.common.errors import RetailError
 from retail_mlops.common.polling import wait_until
 from retail_mlops.common.xcom import TaskOutput
-from retail_mlops.hooks.eks_cluster import Cluster, ClusterHook
+from retail_mlops.hooks.eks_login import ClusterHook
 from retail_mlops.operators.approval import NOBODY, Answer
 from retail_mlops.teardown.deletion import TeardownHook
 from retail_mlops.teardown.inventory import Inventory, table
 from retail_mlops.teardown.search import InventoryHook
+
+if TYPE_CHECKING:  # it imports the Kubernetes client, which takes half a second: only a login needs it
+    from retail_mlops.hooks.eks_cluster import Cluster
 
 PLAN: Final = TaskOutput[str]("plan_deletion", str)
 ANSWER: Final = TaskOutput[Answer]("confirm_deletion", Answer)
@@ -28,6 +31,8 @@ CHECK_CONFIRMATION: Final = "check_confirmation"
 STEP_TIMEOUT: Final = 600.0
 """Seconds that jobs, load balancers and pods may take to end."""
 MAX_POLL: Final = 10
+GONE: Final = (404, 409)
+"""HTTP statuses of a deletion whose object is gone, or being deleted, already."""
 CHANGING: Final = ("PENDING", "CREATING", "UPDATING")
 """States of a cluster that will answer when they are over."""
 INVENTORY_POLLS: Final = 2
@@ -124,14 +129,13 @@ def remove_endpoint() -> list[str]:
 
 def delete_cluster_endpoints(cluster: Cluster) -> list[str]:
     """Delete Services of type LoadBalancer and Ingresses in every namespace; return their names."""
-    network = client.NetworkingV1Api(cluster.api)
     services = cluster.core.list_service_for_all_namespaces().items
     balanced = [service.metadata for service in services if service.spec.type == "LoadBalancer"]
-    ingresses = [ingress.metadata for ingress in network.list_ingress_for_all_namespaces().items]
+    ingresses = [ingress.metadata for ingress in cluster.networking.list_ingress_for_all_namespaces().items]
     for metadata in balanced:
-        _ignore_gone(cluster.core.delete_namespaced_service, metadata.name, metadata.namespace)
+        cluster.ignore(GONE, cluster.core.delete_namespaced_service, metadata.name, metadata.namespace)
     for metadata in ingresses:
-        _ignore_gone(network.delete_namespaced_ingress, metadata.name, metadata.namespace)
+        cluster.ignore(GONE, cluster.networking.delete_namespaced_ingress, metadata.name, metadata.namespace)
     return [f"{metadata.namespace}/{metadata.name}" for metadata in (*balanced, *ingresses)]
 
 
@@ -145,7 +149,7 @@ def remove_workloads() -> None:
         log.info("There is no running cluster: no workloads to remove")
         return
     with ClusterHook(ADMIN).login() as cluster:
-        _ignore_gone(cluster.core.delete_namespace, NAMESPACE)
+        cluster.ignore(GONE, cluster.core.delete_namespace, NAMESPACE)
 
         def pods() -> list[str]:
             return [pod.metadata.name for pod in cluster.core.list_namespaced_pod(NAMESPACE).items]
@@ -207,15 +211,6 @@ def _left_error(inventory: Inventory) -> RetailError:
         f"{table(inventory.left)}\n"
         "Delete what nobody needs (docs/runbooks/teardown.md), then run teardown again."
     )
-
-
-def _ignore_gone(delete: Callable[..., Any], *names: str) -> None:
-    """Delete an object that may be gone, or may be being deleted, already."""
-    try:
-        delete(*names)
-    except ApiException as error:
-        if error.status not in (404, 409):
-            raise
 
 
 def _wait_until_empty(observe: Callable[[], list[str]], problem: str) -> None:

@@ -1,4 +1,4 @@
-"""The smoke Job's checks. S3 answers by botocore's Stubber; real rights are tested in the cluster."""
+"""The checks of the smoke Job, with botocore's Stubber for S3. Integration tests check real permissions."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 
 from api.checks import smoke
 
-TOLD = {
+SETTINGS = {
     "SMOKE_READ": "s3://lake/artifacts/releases/.smoke",
     "SMOKE_CONTENT": "7",
     "SMOKE_DENIED": "s3://lake/tmp/.smoke s3://other/x",
@@ -24,7 +24,7 @@ def s3() -> Any:
 
 
 def answers(s3: Any, read: str | None = "7", write: str | None = "AccessDenied", others: str = "AccessDenied") -> None:
-    """What S3 says to the four calls; None: it does as told."""
+    """Set what S3 answers to the four calls: content to read, an error code, or None for a success of `write`."""
     stub = Stubber(s3)
     if read is None:
         stub.add_client_error("get_object", "AccessDenied")
@@ -39,12 +39,12 @@ def answers(s3: Any, read: str | None = "7", write: str | None = "AccessDenied",
     stub.activate()
 
 
-def run(capsys: pytest.CaptureFixture[str], s3: Any, told: dict[str, str] = TOLD) -> tuple[int, dict[str, Any]]:
-    code = smoke.main(told, s3, seconds=0)
+def run(capsys: pytest.CaptureFixture[str], s3: Any, settings: dict[str, str] = SETTINGS) -> tuple[int, dict[str, Any]]:
+    code = smoke.main(settings, s3, timeout=0)
     return code, json.loads(capsys.readouterr().out)
 
 
-def test_role_with_the_right_limits_passes(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_role_with_the_right_permissions_passes(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
     answers(s3)
     code, report = run(capsys, s3)
     assert (code, report["result"], report["wrong"]) == (0, "passed", [])
@@ -60,7 +60,7 @@ def test_role_with_the_right_limits_passes(s3: Any, capsys: pytest.CaptureFixtur
         ({"others": "NoSuchBucket"}, "NoSuchBucket instead of AccessDenied"),
     ],
 )
-def test_every_wrong_answer_fails(
+def test_wrong_permission_fails_with_the_reason(
     s3: Any, capsys: pytest.CaptureFixture[str], answer: dict[str, Any], reason: str
 ) -> None:
     answers(s3, **answer)
@@ -69,9 +69,7 @@ def test_every_wrong_answer_fails(
     assert any(reason in wrong for wrong in report["wrong"])
 
 
-@pytest.mark.parametrize("missing", TOLD)
-def test_job_that_is_not_told_what_to_check_cannot_tell(
-    s3: Any, capsys: pytest.CaptureFixture[str], missing: str
-) -> None:
-    code, report = run(capsys, s3, {name: value for name, value in TOLD.items() if name != missing})
-    assert (code, report["reason"]) == (2, f"{missing} is not set")
+@pytest.mark.parametrize("missing", SETTINGS)
+def test_missing_setting_is_inconclusive(s3: Any, capsys: pytest.CaptureFixture[str], missing: str) -> None:
+    code, report = run(capsys, s3, {name: value for name, value in SETTINGS.items() if name != missing})
+    assert (code, report["reason"]) == (2, f"{missing} must be set")

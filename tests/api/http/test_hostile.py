@@ -6,15 +6,13 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psutil
 import pytest
 
 from benchmarks.load import closed_loop
 from tests.api import tiny
-from tests.api.conftest import CREDENTIALS, Process, Release
-from tests.api.stub_aws import BUCKET, KEY, StubAws
+from tests.api.conftest import Process, Release, serving
 
 GOOD = json.dumps(tiny.basket(1, lines=1)).encode()
 LINE = b'{"PROD_CODE":"PRD0000001","QUANTITY":1,"SPEND":1.0}'
@@ -106,14 +104,9 @@ ALLOWED = {"absolute address", "upgrade"}
 @pytest.fixture(scope="module")
 def process(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A server that gives slow clients half a second."""
-    aws = StubAws(release.digest, {f"/{BUCKET}/{KEY}": release.archive}).start()
     limits = {"REQUEST_HEADER_SECONDS": "0.5", "REQUEST_BODY_SECONDS": "0.5"}
-    log: Path = tmp_path_factory.mktemp("hostile") / "api.log"
-    process = Process(release.environment | CREDENTIALS | {"AWS_ENDPOINT_URL": aws.url} | limits, log)
-    process.until_ready()
-    yield process
-    process.kill()
-    aws.stop()
+    with serving(release, tmp_path_factory.mktemp("hostile") / "api.log", **limits) as process:
+        yield process
 
 
 def send(process: Process, *parts: bytes, pause: float = 0) -> bytes:

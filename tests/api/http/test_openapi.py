@@ -3,11 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import hypothesis
-import schemathesis
-from hypothesis import strategies
-from schemathesis.specs.openapi.checks import positive_data_acceptance
-
 from tests.api.conftest import Served
 
 KEY = "a-key-of-sixteen-characters"
@@ -48,6 +43,12 @@ def test_the_key_is_described_when_there_is_one(serve: Callable[..., Served]) ->
 
 
 def test_it_keeps_what_it_describes_under_fuzzing(served: Served) -> None:
+    # here, so that a worker that does not run this test does not import them: a second of CPU
+    import hypothesis
+    import schemathesis
+    from hypothesis import strategies
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
     schema = schemathesis.openapi.from_asgi("/openapi.json", served.client.app)
     tried: list[int] = []
 

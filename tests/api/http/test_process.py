@@ -12,8 +12,8 @@ import psutil
 import pytest
 import yaml
 
-from api.http.body import BATCH_BYTES
-from api.http.endpoints import MAX_BASKETS
+from api.http.body import MAX_BATCH_BYTES
+from api.http.scoring import MAX_BASKETS
 from tests.api.conftest import Process
 from tests.api.stub_aws import StubAws
 from tests.api.tiny import basket
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 READY_SECONDS = 10  # the target is 3; a loaded test machine gets more
 MEMORY = 200 * 1024 * 1024
-DEPLOYMENT = Path(__file__).parents[2] / "k8s" / "base" / "deployment.yaml"
+DEPLOYMENT = Path(__file__).parents[3] / "k8s" / "base" / "deployment.yaml"
 
 
 def predict(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
@@ -46,9 +46,9 @@ def test_the_largest_batches_at_once_stay_within_the_pods_memory(start: Callable
     serving = psutil.Process(process.popen.pid)
     before = serving.memory_info().rss
     largest = {"baskets": [basket(number, lines=150) for number in range(MAX_BASKETS)]}
-    while len(body := json.dumps(largest, separators=(",", ":")).encode()) > BATCH_BYTES:
+    while len(body := json.dumps(largest, separators=(",", ":")).encode()) > MAX_BATCH_BYTES:
         largest["baskets"].pop()
-    assert len(body) > 0.95 * BATCH_BYTES
+    assert len(body) > 0.95 * MAX_BATCH_BYTES
 
     def send(_: int) -> int:
         connection = process.connect()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.http.body import BATCH_BYTES, PREDICT_BYTES
+from api.http.body import MAX_BATCH_BYTES, MAX_PREDICT_BYTES
 from include.baskets.bundle import Bundle
 from tests.api.conftest import Served
 from tests.api.tiny import basket
@@ -107,7 +107,7 @@ def test_hostile_bytes_are_refused(served: Served, content: bytes) -> None:
 
 
 def test_a_large_body_is_refused_and_its_connection_closed(served: Served) -> None:
-    answer = served.client.post("/predict", content=b" " * (PREDICT_BYTES + 1))
+    answer = served.client.post("/predict", content=b" " * (MAX_PREDICT_BYTES + 1))
 
     assert (answer.status_code, answer.headers["Connection"]) == (413, "close")
 
@@ -185,7 +185,7 @@ def test_a_thousand_baskets_are_scored(served: Served) -> None:
 
 
 def test_a_large_batch_is_refused(served: Served) -> None:
-    assert served.client.post("/predict/batch", content=b" " * (BATCH_BYTES + 1)).status_code == 413
+    assert served.client.post("/predict/batch", content=b" " * (MAX_BATCH_BYTES + 1)).status_code == 413
 
 
 # --- probes, model, metrics, page ---

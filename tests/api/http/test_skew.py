@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.http.endpoints import Predict
+from api.http.scoring import Predict
 from api.model.state import State
 from api.telemetry.logs import Log
 from api.telemetry.metrics import Metrics
@@ -46,8 +46,8 @@ def endpoint(release: Release) -> Predict:
 @given(requests=st.lists(BASKETS, min_size=1, max_size=8))
 def test_answers_are_the_evaluation_jobs_scores(endpoint: Predict, loaded: Bundle, requests: list[dict]) -> None:
     bodies = [json.dumps(request).encode() for request in requests]
-    together = endpoint.answers(loaded, bodies, ["-"] * len(bodies))
-    one_by_one = [endpoint.answers(loaded, [body], ["-"])[0] for body in bodies]
+    together = endpoint.answer_all(loaded, bodies, ["-"] * len(bodies))
+    one_by_one = [endpoint.answer_all(loaded, [body], ["-"])[0] for body in bodies]
 
     baskets = [msgspec.convert(request, Basket) for request in requests]
     merged = [msgspec.structs.replace(basket, lines=merge_lines(basket.lines)) for basket in baskets]

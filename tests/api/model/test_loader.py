@@ -45,7 +45,7 @@ class Loading:
 def load(
     release: Release, aws_environment: StubAws, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Loading]]:
-    monkeypatch.setattr(loading, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(loading, "FIRST_RETRY_SECONDS", 0.05)
     begun: list[Loading] = []
 
     def begin(**changes: str) -> Loading:
@@ -101,7 +101,7 @@ def test_a_missing_object_is_refused(load: Callable[..., Loading], aws: StubAws)
     loaded = load()
 
     loaded.wait(lambda state: state.refusal)
-    assert "there is no such object" in (loaded.state.refusal or "")
+    assert "the object does not exist" in (loaded.state.refusal or "")
 
 
 def test_s3_down_is_waited_for(load: Callable[..., Loading], aws: StubAws) -> None:

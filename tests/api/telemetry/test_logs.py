@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from api.telemetry.logs import Forward, Log
+from api.telemetry.logs import ForwardingHandler, Log
 from tests.api.conftest import Served
 from tests.api.tiny import basket
 
@@ -50,7 +50,7 @@ def test_libraries_are_heard_as_json() -> None:
     stream = io.BytesIO()
     record = logging.LogRecord("uvicorn.error", logging.ERROR, __file__, 1, "port %d is taken", (80,), None)
 
-    Forward(Log(stream)).emit(record)
+    ForwardingHandler(Log(stream)).emit(record)
     assert lines(stream)[0]["message"] == "port 80 is taken"
 
 

@@ -2,7 +2,8 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.telemetry.metrics import QUIET, Metrics, Window
+from api.telemetry.cloudwatch import PROBE_ROUTES, MetricWindow
+from api.telemetry.metrics import Metrics
 
 
 class Clock:
@@ -15,7 +16,7 @@ class Clock:
 
 def test_a_window_is_told_once_when_its_minute_is_over() -> None:
     clock = Clock()
-    window = Window(clock)
+    window = MetricWindow(clock)
     window.observe("/predict", 200, 0.002)
     window.observe("/predict", 503, 0.001)
 
@@ -30,7 +31,7 @@ def test_a_window_is_told_once_when_its_minute_is_over() -> None:
 
 def test_it_follows_the_format() -> None:
     clock = Clock()
-    window = Window(clock)
+    window = MetricWindow(clock)
     for number in range(1000):
         window.observe("/predict", 200, number / 1000)
 
@@ -45,18 +46,18 @@ def test_it_follows_the_format() -> None:
 
 
 def test_probes_are_requests_and_never_errors_or_latency() -> None:
-    window = Window(Clock())
-    for route in QUIET:
+    window = MetricWindow(Clock())
+    for route in PROBE_ROUTES:
         window.observe(route, 503, 1)
         window.observe(route, 200, 1)
     document = window.take(force=True)
     assert document is not None
-    assert (document["Requests"], document["Errors"]) == (2 * len(QUIET), 0)
+    assert (document["Requests"], document["Errors"]) == (2 * len(PROBE_ROUTES), 0)
     assert "Latency" not in document
 
 
 def test_a_window_without_answers_has_no_latency() -> None:
-    window = Window(Clock())
+    window = MetricWindow(Clock())
     window.observe("/predict", 500, 1)
 
     document = window.take(force=True)

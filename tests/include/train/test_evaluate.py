@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from api.checks import verify
+from api.checks.held_out import read_baskets
 from include.baskets import bundle
 from include.baskets.errors import BundleError
 from include.baskets.schema import Basket
@@ -95,7 +95,7 @@ def test_held_out_baskets_carry_the_bundles_own_answers(output, fitted):
 
 
 def test_verification_reads_the_held_out_baskets(output):
-    assert len(verify.read_baskets(str(output / "held_out.jsonl"), limit=500)) == evaluate.HELD_OUT
+    assert len(read_baskets(str(output / "held_out.jsonl"), limit=500)) == evaluate.HELD_OUT
 
 
 @pytest.mark.integration

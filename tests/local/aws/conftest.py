@@ -1,4 +1,4 @@
-"""A private embedded AWS: the real process, on free ports, with a state folder and a registry of worlds of its own."""
+"""A private local AWS: the real process on free ports, with a state folder and a stack registry of its own."""
 
 import os
 import shutil
@@ -42,12 +42,12 @@ class Service:
             "LOCAL_AWS_PORT": str(config.any_free_port()),
         }
         with mock.patch.dict(os.environ, self.env):
-            self.world = config.load(self.state)
+            self.stack = config.load(self.state)
         self.log = base / "log"
         self.process: subprocess.Popen | None = None
 
     def start(self, seconds: float = 120) -> None:
-        ready = home.folder(self.world) / "ready"
+        ready = home.folder(self.stack) / "ready"
         ready.unlink(missing_ok=True)
         with self.log.open("a") as out:
             self.process = subprocess.Popen(
@@ -63,12 +63,12 @@ class Service:
         return self.process.wait(60)
 
     def client(self, service: str) -> Any:
-        return credentials.session(self.world).client(service)
+        return credentials.session(self.stack).client(service)
 
     def client_of(self, service: str, key: dict[str, str]) -> Any:
         """A client of the keys that CreateAccessKey or AssumeRole answered."""
         session = credentials.Session(
-            self.world.aws_url,
+            self.stack.aws_url,
             aws_access_key_id=key["AccessKeyId"],
             aws_secret_access_key=key["SecretAccessKey"],
             aws_session_token=key.get("SessionToken"),
@@ -77,7 +77,7 @@ class Service:
         return session.client(service)
 
     def children(self) -> list[int]:
-        return processes.marked(home.MARK, str(home.folder(self.world)))
+        return processes.marked(home.MARK, str(home.folder(self.stack)))
 
     def remove(self) -> None:
         if self.process and self.process.poll() is None:
@@ -88,7 +88,7 @@ class Service:
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     """A started service; one a module."""
-    base = Path(tempfile.mkdtemp(prefix="aws-"))  # short: sockets and names of the world hang below it
+    base = Path(tempfile.mkdtemp(prefix="aws-"))  # short: sockets and names of the local stack hang below it
     made = Service(base)
     try:
         made.start()

@@ -41,7 +41,7 @@ def test_the_bootstrap_user_is_an_administrator_and_not_root(service: Service) -
 @pytest.mark.parametrize("key", ["test", "123456789012"])
 def test_roots_key_needs_roots_secret(service: Service, key: str) -> None:
     iam = boto3.client(
-        "iam", REGION, endpoint_url=service.world.aws_url, aws_access_key_id=key, aws_secret_access_key="test"
+        "iam", REGION, endpoint_url=service.stack.aws_url, aws_access_key_id=key, aws_secret_access_key="test"
     )
     assert code_of(iam.list_users) == "SignatureDoesNotMatch"
 
@@ -54,17 +54,16 @@ def test_a_user_without_policies_is_denied(service: Service, nobody: dict[str, s
 
 
 def test_secrets_are_for_their_owner_only(service: Service) -> None:
-    folder = home.folder(service.world)
+    folder = home.folder(service.stack)
     for name in ("root-secret", "bootstrap.json"):
         assert (folder / name).stat().st_mode & 0o077 == 0
 
 
 def test_it_listens_on_loopback_only(service: Service) -> None:
     assert service.process is not None
-    for connection in psutil.Process(service.process.pid).net_connections("inet"):
-        if connection.status == psutil.CONN_LISTEN:
-            assert connection.laddr.ip == "127.0.0.1"
-    with socket.create_connection(("127.0.0.1", service.world.aws)):
+    connections = psutil.Process(service.process.pid).net_connections("inet")
+    assert {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+    with socket.create_connection(("127.0.0.1", service.stack.aws)):
         pass
 
 
@@ -154,7 +153,7 @@ def registry(service: Service, ecr: Any, method: str, path: str, body: bytes = b
     if ecr:
         token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
         headers["Authorization"] = f"Basic {token}"
-    request = urllib.request.Request(f"{service.world.aws_url}/v2/{path}", body or None, headers, method=method)
+    request = urllib.request.Request(f"{service.stack.aws_url}/v2/{path}", body or None, headers, method=method)
     try:
         with urllib.request.urlopen(request) as reply:
             return reply.status, dict(reply.headers)
@@ -170,7 +169,7 @@ def push_image(service: Service, repository: str, tag: str, ecr: Any = None, lay
         status, answer = registry(service, ecr, "POST", f"{repository}/blobs/uploads/")
         if status >= 300:
             return status
-        place = answer["Location"].removeprefix(service.world.aws_url).removeprefix("/v2/")
+        place = answer["Location"].removeprefix(service.stack.aws_url).removeprefix("/v2/")
         status, answer = registry(service, ecr, "PUT", f"{place}?digest={digest}", blob)
         assert status == 201, answer
     config_digest, layer_digest = blobs
@@ -212,7 +211,7 @@ def test_a_deleted_image_cannot_be_pulled_by_its_digest(service: Service) -> Non
 
 
 def test_a_wrong_password_is_refused(service: Service, repository: str) -> None:
-    request = urllib.request.Request(f"{service.world.aws_url}/v2/{repository}/manifests/first")
+    request = urllib.request.Request(f"{service.stack.aws_url}/v2/{repository}/manifests/first")
     request.add_header("Authorization", "Basic " + base64.b64encode(b"AWS:guess").decode())
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(request)
@@ -285,6 +284,23 @@ def test_log_events_in_embedded_metric_format_become_metrics(service: Service) -
     assert eventually(lambda: total() == 5.0 and total()) == 5.0
 
 
+def test_log_events_are_those_of_the_streams_with_the_prefix(service: Service) -> None:
+    logs, group = service.client("logs"), "/aws/sagemaker/ProcessingJobs"
+    logs.create_log_group(logGroupName=group)
+    for job in ("job-1", "job-10"):
+        logs.create_log_stream(logGroupName=group, logStreamName=f"{job}/algo-1")
+        events = [{"timestamp": int(time.time() * 1000), "message": f"of {job}"}]
+        logs.put_log_events(logGroupName=group, logStreamName=f"{job}/algo-1", logEvents=events)
+
+    def messages(**which: Any) -> list[str]:
+        return sorted(event["message"] for event in logs.filter_log_events(logGroupName=group, **which)["events"])
+
+    assert messages(logStreamNamePrefix="job-1/") == ["of job-1"]
+    assert messages(logStreamNamePrefix="job-2/") == []
+    assert messages(logStreamNamePrefix="job-1") == messages() == ["of job-1", "of job-10"]
+    assert code_of(logs.filter_log_events, logGroupName="/none", logStreamNamePrefix="x") == "ResourceNotFoundException"
+
+
 def test_metrics_are_written_into_the_namespace_that_a_policy_names_and_no_other(service: Service) -> None:
     iam = service.client("iam")
     iam.create_user(UserName="measurer")
@@ -354,7 +370,7 @@ def test_everything_is_there_after_an_end_and_after_a_kill(service: Service) -> 
     service.start()
     check()
     service.client("sns").create_topic(Name="late")
-    file = home.folder(service.world) / "ministack" / "sns.json"
+    file = home.folder(service.stack) / "ministack" / "sns.json"
     eventually(lambda: "late" in file.read_text(), 10)
     s3.put_object(Bucket="kept", Key="at-once", Body=b"1")
     service.end(signal.SIGKILL)
@@ -365,7 +381,7 @@ def test_everything_is_there_after_an_end_and_after_a_kill(service: Service) -> 
 
 
 def test_only_services_that_changed_are_written(service: Service) -> None:
-    folder = home.folder(service.world) / "ministack"
+    folder = home.folder(service.stack) / "ministack"
 
     def create(topic: str) -> None:
         service.client("sns").create_topic(Name=topic)

@@ -18,7 +18,7 @@ from local.kube.errors import CannotStart
 from local.kube.node import Node, Place
 from local.kube.proxy import ServiceProxy
 from local.stack.code_images import Recipe
-from local.stack.config import World
+from local.stack.config import LocalStack
 
 APP = Path(__file__).with_name("app.py")
 CAPACITY = {"cpu": "4", "memory": "8Gi", "pods": "40", "ephemeral-storage": "20Gi"}
@@ -61,8 +61,8 @@ class LocalNode(Node):
 class Cluster:
     """`api`: an ApiClient; `ports`: a free port for load balancers; node and proxy run in a thread of their own."""
 
-    def __init__(self, world: World, plane: Path, kubeconfig: Path):
-        self.world, self.plane = world, plane
+    def __init__(self, stack: LocalStack, plane: Path, kubeconfig: Path):
+        self.stack, self.plane = stack, plane
         self.api = config.new_client_from_config(str(kubeconfig))
         self.core, self.apps = client.CoreV1Api(self.api), client.AppsV1Api(self.api)
         self.autoscaling, self.custom = client.AutoscalingV2Api(self.api), client.CustomObjectsApi(self.api)
@@ -76,7 +76,7 @@ class Cluster:
         async def run():
             api = Api(self.plane)
             proxy = ServiceProxy(api, ENDPOINT_LAG)
-            place = Place(name, self.world.pod_octet(slot), self.world.kube + 6 + slot, CAPACITY)
+            place = Place(name, self.stack.pod_octet(slot), self.stack.kube + 6 + slot, CAPACITY)
             node = LocalNode(api, place, self.plane, proxy.services, {"FROM": "node"}, {"MARK": "node"})
             tasks = [asyncio.create_task(part.run()) for part in (proxy, node)]
             started.set()

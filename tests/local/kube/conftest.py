@@ -1,4 +1,4 @@
-"""A real control plane for the tests of process nodes, one for all of them, in a world of its own."""
+"""A real control plane for the tests of process nodes, one for all of them, in a local stack of its own."""
 
 from collections.abc import Iterator
 
@@ -11,11 +11,11 @@ from tests.local.kube.cluster import Cluster
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    world = config.load(tmp_path_factory.mktemp("world"))
-    plane = ControlPlane(world.state / "kube" / "test", world)
+    stack = config.load(tmp_path_factory.mktemp("local stack"))
+    plane = ControlPlane(stack.state / "kube" / "test", stack)
     try:
         plane.start()
-        yield Cluster(world, plane.folder, plane.kubeconfig)
+        yield Cluster(stack, plane.folder, plane.kubeconfig)
     finally:
         plane.stop()
-        config.forget(world)
+        config.forget(stack)

@@ -34,7 +34,7 @@ class AgentProcess:
 
     def __init__(self, cluster):
         environment = os.environ | {
-            config.MARK: str(cluster.world.state),
+            config.MARK: str(cluster.stack.state),
             "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
             "AWS_REGION": "ap-southeast-1",
             "CLUSTER_NAME": "test",
@@ -71,7 +71,7 @@ def start(cluster):
 
 def listens(cluster):
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", cluster.world.kube + FIRST_KUBELET + SLOT)) == 0
+        return probe.connect_ex(("127.0.0.1", cluster.stack.kube + FIRST_KUBELET + SLOT)) == 0
 
 
 def test_nodes_come_and_go_as_standard_input_says_and_end_with_it(cluster, start):

@@ -24,15 +24,15 @@ import sys, time
 from pathlib import Path
 from local.stack import config
 from local.kube.controlplane import ControlPlane
-world = config.load(Path(sys.argv[1]))
-ControlPlane(world.state / "kube" / "life", world).start()
+local stack = config.load(Path(sys.argv[1]))
+ControlPlane(local stack.state / "kube" / "life", local stack).start()
 print("started", flush=True)
 time.sleep(300)
 """
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[config.World]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[config.LocalStack]:
     made = config.load(tmp_path_factory.mktemp("life"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(config.MARK, str(made.state))
@@ -41,8 +41,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[config.World]:
 
 
 @pytest.fixture(scope="module")
-def plane(world: config.World) -> Iterator[ControlPlane]:
-    made = ControlPlane(world.state / "kube" / "life", world)
+def plane(stack: config.LocalStack) -> Iterator[ControlPlane]:
+    made = ControlPlane(stack.state / "kube" / "life", stack)
     try:
         yield made
     finally:
@@ -60,8 +60,8 @@ def pids(plane: ControlPlane) -> dict[str, int]:
     return {name: process.pid for name in COMPONENTS if (process := plane._process(name))}
 
 
-def assert_no_port_is_taken(world: config.World) -> None:
-    assert [port for port in range(world.kube, world.kube + 6) if not config.free(port)] == []
+def assert_no_port_is_taken(stack: config.LocalStack) -> None:
+    assert [port for port in range(stack.kube, stack.kube + 6) if not config.free(port)] == []
 
 
 def test_a_started_plane_answers_with_its_metrics_api_registered(running: ControlPlane) -> None:
@@ -70,12 +70,12 @@ def test_a_started_plane_answers_with_its_metrics_api_registered(running: Contro
     assert (running.folder / "server").read_text().strip() == running.url
 
 
-def test_services_get_addresses_of_the_worlds_range(running: ControlPlane, world: config.World) -> None:
+def test_services_get_addresses_of_the_stacks_range(running: ControlPlane, stack: config.LocalStack) -> None:
     address = running.kubectl("get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}")
-    assert address == f"10.{world.service_octet}.0.1"
+    assert address == f"10.{stack.service_octet}.0.1"
 
 
-def test_everything_listens_on_loopback_only(running: ControlPlane, world: config.World) -> None:
+def test_everything_listens_on_loopback_only(running: ControlPlane, stack: config.LocalStack) -> None:
     sockets = [
         connection.laddr
         for pid in pids(running).values()
@@ -83,11 +83,11 @@ def test_everything_listens_on_loopback_only(running: ControlPlane, world: confi
         if connection.status == psutil.CONN_LISTEN
     ]
     assert {socket.ip for socket in sockets} == {"127.0.0.1"}
-    assert {socket.port for socket in sockets} == set(range(world.kube, world.kube + 6))
+    assert {socket.port for socket in sockets} == set(range(stack.kube, stack.kube + 6))
 
 
-def test_every_process_carries_the_mark(running: ControlPlane, world: config.World) -> None:
-    assert set(pids(running).values()) <= set(processes.members(str(world.state)))
+def test_every_process_carries_the_mark(running: ControlPlane, stack: config.LocalStack) -> None:
+    assert set(pids(running).values()) <= set(processes.members(str(stack.state)))
     assert len(pids(running)) == len(COMPONENTS)
 
 
@@ -122,18 +122,18 @@ def test_a_dead_process_is_seen_and_a_start_mends_it_with_contents_kept(running:
     assert set(before.values()).isdisjoint(pids(running).values())
 
 
-def test_a_stop_leaves_no_process_and_no_port(running: ControlPlane, world: config.World) -> None:
+def test_a_stop_leaves_no_process_and_no_port(running: ControlPlane, stack: config.LocalStack) -> None:
     ours = pids(running).values()
     running.stop()
     assert [pid for pid in ours if processes.is_alive(pid)] == []
-    assert processes.members(str(world.state)) == []
-    assert_no_port_is_taken(world)
+    assert processes.members(str(stack.state)) == []
+    assert_no_port_is_taken(stack)
     assert set(running.dead_components()) == set(COMPONENTS)
 
 
-def test_a_start_after_the_parent_was_killed_goes_on(plane: ControlPlane, world: config.World) -> None:
+def test_a_start_after_the_parent_was_killed_goes_on(plane: ControlPlane, stack: config.LocalStack) -> None:
     plane.stop()
-    command = [sys.executable, "-c", PARENT, str(world.state)]
+    command = [sys.executable, "-c", PARENT, str(stack.state)]
     with subprocess.Popen(command, cwd=config.ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout
         assert parent.stdout.readline() == "started\n"
@@ -141,7 +141,7 @@ def test_a_start_after_the_parent_was_killed_goes_on(plane: ControlPlane, world:
         parent.kill()
     plane.start()
     assert plane.kubectl("get", "configmap", "orphan", "-o", "name") == "configmap/orphan\n"
-    assert len(processes.members(str(world.state))) == len(COMPONENTS)
+    assert len(processes.members(str(stack.state))) == len(COMPONENTS)
 
 
 def test_a_process_that_got_an_old_number_is_left_alone(plane: ControlPlane) -> None:
@@ -156,11 +156,11 @@ def test_a_process_that_got_an_old_number_is_left_alone(plane: ControlPlane) -> 
 
 
 def test_a_failed_start_quotes_the_component_and_leaves_nothing(
-    plane: ControlPlane, world: config.World, tmp_path: Path
+    plane: ControlPlane, stack: config.LocalStack, tmp_path: Path
 ) -> None:
     plane.stop()
-    broken = ControlPlane(plane.folder, world, webhook=tmp_path / "missing")
+    broken = ControlPlane(plane.folder, stack, webhook=tmp_path / "missing")
     with pytest.raises(ControlPlaneError, match=r"(?s)kube-apiserver ended.*missing"):
         broken.start()
-    assert processes.members(str(world.state)) == []
-    assert_no_port_is_taken(world)
+    assert processes.members(str(stack.state)) == []
+    assert_no_port_is_taken(stack)

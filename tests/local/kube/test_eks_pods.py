@@ -58,7 +58,7 @@ def core(service):
 @pytest.fixture(scope="module")
 def image(service):
     with mock.patch.dict(os.environ, service.env):
-        return images.push(credentials.session(service.world), service.world, images.build("mlops/retail-api"))
+        return images.push(credentials.session(service.stack), service.stack, images.build("mlops/retail-api"))
 
 
 def start(core, name, image, **spec):

@@ -255,14 +255,14 @@ def test_registry_that_is_down_is_named(session, tmp_path):
 # --- the bill of materials ---
 @pytest.fixture
 def pushed(checkout, registry, session):
-    """A world whose registry has the jobs' image and its bill of materials."""
-    world = SimpleNamespace(aws_url=registry.url)
+    """A local stack whose registry has the jobs' image and its bill of materials."""
+    stack = SimpleNamespace(aws_url=registry.url)
     image = images.build("mlops/retail-jobs", checkout)
     registry.take(image)
     bill = images.bill_of(image)
     registry.take(bill)
     registry.stored |= {image.tag: image.manifest, sbom.tag(image.digest): bill.manifest}
-    return image, lambda: images.verify(session, world, image)
+    return image, lambda: images.verify(session, stack, image)
 
 
 def test_bill_lists_what_the_lock_installs_and_names_its_image(checkout):

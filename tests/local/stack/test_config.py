@@ -1,7 +1,8 @@
-"""The numbers of a world: chosen once, kept, never shared with another world of the user."""
+"""The numbers of a local stack: chosen once, kept, never shared with another local stack of the user."""
 
 import json
 import os
+import re
 import socket
 import stat
 from collections.abc import Iterator
@@ -12,11 +13,13 @@ import pytest
 from local.stack import config
 from local.stack.config import ConfigError
 
+CHECKOUT = config.ROOT
+
 
 @pytest.fixture(autouse=True)
 def own_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registry of its own, no .env, no LOCAL_* of the caller."""
-    for name in [name for name in os.environ if name.startswith("LOCAL_")]:
+    """A registry of its own, no .env, no LOCAL_* and MLOPS_* of the caller."""
+    for name in [name for name in os.environ if name.startswith(("LOCAL_", "MLOPS_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(config, "ROOT", tmp_path / "checkout")
@@ -35,23 +38,23 @@ def registry() -> dict[str, dict[str, int]]:
     return json.loads((config.cache_dir() / "worlds.json").read_text())
 
 
-def ports(world: config.World) -> set[int]:
-    return {world.airflow, world.aws, world.endpoint, *range(world.kube, world.kube + config.CLUSTER_PORTS)}
+def ports(stack: config.LocalStack) -> set[int]:
+    return {stack.airflow, stack.aws, stack.endpoint, *range(stack.kube, stack.kube + config.CLUSTER_PORTS)}
 
 
-def test_a_world_keeps_its_numbers(tmp_path: Path) -> None:
+def test_a_stack_keeps_its_numbers(tmp_path: Path) -> None:
     assert config.load(tmp_path / "a") == config.load(tmp_path / "a")
 
 
-def test_worlds_share_neither_ports_nor_addresses(tmp_path: Path) -> None:
+def test_stacks_share_neither_ports_nor_addresses(tmp_path: Path) -> None:
     first, second = config.load(tmp_path / "a"), config.load(tmp_path / "b")
     assert ports(first).isdisjoint(ports(second))
     assert first.block != second.block
 
 
 def test_the_state_folder_is_for_its_owner_only(tmp_path: Path) -> None:
-    world = config.load(tmp_path / "a")
-    assert stat.S_IMODE(world.state.stat().st_mode) == 0o700
+    stack = config.load(tmp_path / "a")
+    assert stat.S_IMODE(stack.state.stat().st_mode) == 0o700
 
 
 def test_the_state_folder_comes_from_the_environment_or_is_in_the_checkout(
@@ -92,35 +95,35 @@ def test_a_port_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
         config.load(tmp_path / "a")
 
 
-def test_a_forgotten_world_gives_its_numbers_back(tmp_path: Path) -> None:
-    world = config.load(tmp_path / "a")
-    config.forget(world)
+def test_a_forgotten_stack_gives_its_numbers_back(tmp_path: Path) -> None:
+    stack = config.load(tmp_path / "a")
+    config.forget(stack)
     assert registry() == {}
 
 
-def test_a_world_whose_folder_is_gone_is_forgotten(tmp_path: Path) -> None:
+def test_a_stack_whose_folder_is_gone_is_forgotten(tmp_path: Path) -> None:
     config.load(tmp_path / "a").state.rmdir()
     second = config.load(tmp_path / "b")
     assert list(registry()) == [str(second.state)]
 
 
-def test_one_world_more_than_there_are_blocks_is_refused(tmp_path: Path) -> None:
+def test_one_stack_more_than_there_are_blocks_is_refused(tmp_path: Path) -> None:
     folder = config.cache_dir()
     folder.mkdir(parents=True)
-    worlds = {}
+    stacks = {}
     for block in range(config.BLOCKS):
-        state = tmp_path / f"world-{block}"
+        state = tmp_path / f"local stack-{block}"
         state.mkdir()
-        worlds[str(state)] = {"airflow": 1, "aws": 2, "endpoint": 3, "kube": 100 * block, "block": block}
-    (folder / "worlds.json").write_text(json.dumps(worlds))
+        stacks[str(state)] = {"airflow": 1, "aws": 2, "endpoint": 3, "kube": 100 * block, "block": block}
+    (folder / "worlds.json").write_text(json.dumps(stacks))
     with pytest.raises(ConfigError, match="make clean"):
         config.load(tmp_path / "one-more")
 
 
-def test_addresses_of_worlds_and_nodes_never_meet() -> None:
-    worlds = [config.World(Path("/"), 1, 2, 3, 4, block) for block in range(config.BLOCKS)]
-    octets = [world.service_octet for world in worlds]
-    octets += [world.pod_octet(slot) for world in worlds for slot in range(15)]
+def test_addresses_of_stacks_and_nodes_never_meet() -> None:
+    stacks = [config.LocalStack(Path("/"), 1, 2, 3, 4, block) for block in range(config.BLOCKS)]
+    octets = [stack.service_octet for stack in stacks]
+    octets += [stack.pod_octet(slot) for stack in stacks for slot in range(15)]
     assert len(octets) == len(set(octets)) == 16 * config.BLOCKS
     assert min(octets) >= 16
     assert max(octets) <= 255
@@ -128,7 +131,7 @@ def test_addresses_of_worlds_and_nodes_never_meet() -> None:
 
 def test_a_sixteenth_node_is_refused() -> None:
     with pytest.raises(ConfigError, match="15 nodes"):
-        config.World(Path("/"), 1, 2, 3, 4, 0).pod_octet(15)
+        config.LocalStack(Path("/"), 1, 2, 3, 4, 0).pod_octet(15)
 
 
 def test_env_files_have_comments_blank_lines_and_quotes(tmp_path: Path) -> None:
@@ -147,6 +150,50 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
 
 def test_a_missing_env_file_is_empty(tmp_path: Path) -> None:
     assert config.read_env(tmp_path / ".env") == {}
+
+
+# --- the target ---
+def test_the_target_is_the_local_stack_by_default() -> None:
+    assert not config.on_aws()
+
+
+def test_the_target_comes_from_the_env_file_or_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    (config.ROOT / ".env").write_text("MLOPS_TARGET=aws\nRETAIL_ACCOUNT_ID=210987654321\n")
+    assert config.on_aws()
+    monkeypatch.setenv("MLOPS_TARGET", "local")
+    assert not config.on_aws()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("LOCAL_AWS=account", "MLOPS_TARGET=aws"),
+        ("LOCAL_AWS=embedded", "MLOPS_TARGET=local"),
+        ("LOCAL_WORLD=aws", "MLOPS_TARGET=aws"),
+    ],
+)
+def test_an_old_spelling_is_refused_and_the_new_one_named(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (config.ROOT / ".env").write_text(f"{old}\n")
+    with pytest.raises(ConfigError, match=rf"\.env: {old} is no longer read: write {new} instead$"):
+        config.load()
+    (config.ROOT / ".env").unlink()
+    monkeypatch.setenv(*old.split("="))
+    with pytest.raises(ConfigError, match=f"environment: {old} is no longer read: write {new} instead$"):
+        config.on_aws()
+
+
+@pytest.mark.parametrize("key", ["LOCAL_AIRFLOW_PROT", "MLOPS_TRAGET"])
+def test_an_unknown_key_of_the_env_file_is_refused(key: str) -> None:
+    (config.ROOT / ".env").write_text(f"{key}=1\n")
+    with pytest.raises(ConfigError, match=f"unknown {key}; known keys are .*MLOPS_TARGET"):
+        config.local_env()
+
+
+@pytest.mark.parametrize("name", [".env.example", "docker-compose.aws.yaml", "README.md", "docs/aws.md", "docs/ci.md"])
+def test_files_name_the_target_by_its_one_name(name: str) -> None:
+    text = (CHECKOUT / name).read_text()
+    assert "MLOPS_TARGET" in text
+    assert not re.search(r"\bLOCAL_(AWS|WORLD)\b", text)
 
 
 # --- what a pipeline gives ---

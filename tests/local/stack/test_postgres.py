@@ -16,8 +16,8 @@ from local.stack import config, postgres, processes
 from local.stack.postgres import Postgres
 
 
-def world_at(state: Path) -> config.World:
-    return config.World(state, airflow=1, aws=2, endpoint=3, kube=4, block=0)
+def stack_at(state: Path) -> config.LocalStack:
+    return config.LocalStack(state, airflow=1, aws=2, endpoint=3, kube=4, block=0)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def query(database: Postgres, sql: str) -> str:
 
 @pytest.mark.integration
 def test_data_survive_a_restart_and_only_a_socket_listens(state):
-    database = Postgres(world_at(state))
+    database = Postgres(stack_at(state))
     database.prepare()
     with serving(database) as process:
         query(database, "create table kept as select 42 as answer")
@@ -61,7 +61,7 @@ def test_data_survive_a_restart_and_only_a_socket_listens(state):
 
 @pytest.mark.integration
 def test_a_server_without_supervisor_is_stopped_cleanly(state):
-    database = Postgres(world_at(state))
+    database = Postgres(stack_at(state))
     database.prepare()
     with serving(database) as process:
         database.end_leftover()
@@ -71,7 +71,7 @@ def test_a_server_without_supervisor_is_stopped_cleanly(state):
 
 @pytest.mark.integration
 def test_a_stale_pid_file_that_names_a_stranger_ends_nobody(state):
-    database = Postgres(world_at(state))
+    database = Postgres(stack_at(state))
     database.data.mkdir(parents=True)
     (database.data / "postmaster.pid").write_text(f"{os.getpid()}\n")
     database.end_leftover()
@@ -80,7 +80,7 @@ def test_a_stale_pid_file_that_names_a_stranger_ends_nobody(state):
 
 @pytest.mark.integration
 def test_a_killed_initdb_is_begun_again(state):
-    database = Postgres(world_at(state))
+    database = Postgres(stack_at(state))
     half_done = database.data.with_suffix(".new")
     half_done.mkdir(parents=True)
     (half_done / "PG_VERSION").write_text("18\n")
@@ -89,7 +89,7 @@ def test_a_killed_initdb_is_begun_again(state):
 
 
 def test_the_socket_lies_with_the_data_when_its_path_is_short(state):
-    database = Postgres(world_at(state))
+    database = Postgres(stack_at(state))
     assert database.socket_dir == state / "airflow/pg"
 
 
@@ -98,7 +98,7 @@ def test_a_deep_state_folder_gets_a_short_private_socket_folder(state, monkeypat
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(state))
     deep = state / ("d" * 120)
     deep.mkdir()
-    database = Postgres(world_at(deep))
+    database = Postgres(stack_at(deep))
     database.prepare()
     assert len(str(database.socket_dir / ".s.PGSQL.5432")) < 104
     assert database.socket_dir.stat().st_mode & 0o077 == 0
@@ -110,7 +110,7 @@ def test_a_deep_state_folder_gets_a_short_private_socket_folder(state, monkeypat
 
 def test_a_socket_folder_of_somebody_else_is_refused(state, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(state))
-    database = Postgres(world_at(state / ("d" * 120)))
+    database = Postgres(stack_at(state / ("d" * 120)))
     elsewhere = state / "elsewhere"
     elsewhere.mkdir()
     database.socket_dir.symlink_to(elsewhere)

@@ -1,4 +1,4 @@
-"""How the processes of a world are found by their mark, and ended."""
+"""How the processes of a local stack are found by their mark, and ended."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""How a child process is kept alive, and how the supervisor is found. The whole world: test_cli.py."""
+"""How a child process is kept alive, and how the supervisor is found. The whole local stack: test_cli.py."""
 
 import os
 import signal
@@ -103,15 +103,15 @@ def test_who_holds_the_lock_is_told_by_pid_and_keeps_it(tmp_path):
     assert supervisor.running(tmp_path) is None
 
 
-def test_leftovers_of_a_world_are_ended_and_those_of_another_are_not(tmp_path):
+def test_leftovers_of_a_stack_are_ended_and_those_of_another_are_not(tmp_path):
     states = [tmp_path / "one", tmp_path / "two"]
-    worlds = [config.World(state, airflow=1, aws=2, endpoint=3, kube=4, block=0) for state in states]
+    stacks = [config.LocalStack(state, airflow=1, aws=2, endpoint=3, kube=4, block=0) for state in states]
     ours, others = (
         subprocess.Popen([sys.executable, "-c", SLEEP], env=os.environ | {config.MARK: str(state)}) for state in states
     )
     try:
         until(lambda: processes.members(str(states[1])))
-        supervisor.end_leftovers(worlds[0])
+        supervisor.end_leftovers(stacks[0])
         assert not processes.is_alive(ours.pid)
         assert others.poll() is None
     finally:

@@ -1,11 +1,17 @@
 """Whether a week is built, and what its publication copies, in which order."""
 
+from fnmatch import fnmatch
+from types import SimpleNamespace
+
 import pytest
 
 from include import lake
 from retail_mlops.common.errors import RetailError
+from retail_mlops.common.job_requests import key as lake_key
+from retail_mlops.common.names import job_name
 from retail_mlops.etl import tasks as etl
 from retail_mlops.etl.tasks import publication, raw_key, reason_to_run
+from retail_mlops.etl.timetable import ShopWeekError
 
 RAW = "raw/shop_week=200607/transactions.csv.gz"
 MANIFEST = {"inputs": {RAW: "a" * 64}}
@@ -22,7 +28,7 @@ def test_raw_file_is_found_gzipped_or_not(name):
     [
         ([], "found neither"),
         ([RAW, RAW.removesuffix(".gz")], r"found raw/.*, raw/"),
-        (["raw/shop_week=200607/data.csv"], "lie raw/shop_week=200607/data.csv"),
+        (["raw/shop_week=200607/data.csv"], "has raw/shop_week=200607/data.csv"),
     ],
 )
 def test_no_file_or_two_are_refused(keys, text):
@@ -60,32 +66,32 @@ def test_replaced_file_is_built_when_meant():
     assert "accepted" in reason(digest="b" * 64, accept_new_raw=True)
 
 
-CLEANED = ["tmp/c/_quality.json", "tmp/c/part-0.parquet"]
+CLEANED = ["tmp/j/silver/_quality.json", "tmp/j/silver/part-0.parquet"]
 SPLIT = [
-    "tmp/s/_manifest/200607.json",
-    "tmp/s/_products/shop_week=200607/part-0.parquet",
-    *(f"tmp/s/split={name}/shop_week=200607/part-0.parquet" for name in lake.SPLITS),
+    "tmp/j/gold/_manifest/200607.json",
+    "tmp/j/gold/_products/shop_week=200607/part-0.parquet",
+    *(f"tmp/j/gold/split={name}/shop_week=200607/part-0.parquet" for name in lake.SPLITS),
 ]
 
 
 def test_publication_copies_everything_and_the_manifest_last():
-    copies = publication("200607", CLEANED, SPLIT, "c", "s")
+    copies = publication("200607", CLEANED, SPLIT, "j")
 
     assert len(copies) == 7
-    assert copies[-1] == ("tmp/s/_manifest/200607.json", "gold/_manifest/200607.json")
-    assert ("tmp/c/_quality.json", "silver/shop_week=200607/_quality.json") in copies
-    assert ("tmp/s/split=test/shop_week=200607/part-0.parquet", lake.gold("test", "200607")) in copies
+    assert copies[-1] == ("tmp/j/gold/_manifest/200607.json", "gold/_manifest/200607.json")
+    assert ("tmp/j/silver/_quality.json", "silver/shop_week=200607/_quality.json") in copies
+    assert ("tmp/j/gold/split=test/shop_week=200607/part-0.parquet", lake.gold("test", "200607")) in copies
 
 
 @pytest.mark.parametrize("lost", range(5))
 def test_incomplete_output_is_not_published(lost):
     with pytest.raises(RetailError, match="did not write gold/"):
-        publication("200607", CLEANED, SPLIT[:lost] + SPLIT[lost + 1 :], "c", "s")
+        publication("200607", CLEANED, SPLIT[:lost] + SPLIT[lost + 1 :], "j")
 
 
 def test_output_without_silver_is_not_published():
     with pytest.raises(RetailError, match="did not write silver/"):
-        publication("200607", CLEANED[:1], SPLIT, "c", "s")
+        publication("200607", CLEANED[:1], SPLIT, "j")
 
 
 class Lake:
@@ -116,7 +122,7 @@ def test_changed_week_is_published_with_its_manifest_last(monkeypatch):
     lake_ = staged(**{"gold/_manifest/200607.json": {"rows": 1}, "silver/shop_week=200607/_rejected.parquet": {}})
     monkeypatch.setattr(etl, "LakeHook", lambda: lake_)
 
-    assert etl.publish("200607", "c", "s")["rows"] == 2
+    assert etl.publish("j")["rows"] == 2
 
     assert lake_.copied[-1] == "gold/_manifest/200607.json"
     assert lake_.removed == ["silver/shop_week=200607/_rejected.parquet"]
@@ -124,17 +130,62 @@ def test_changed_week_is_published_with_its_manifest_last(monkeypatch):
 
 def test_unchanged_week_writes_nothing(monkeypatch):
     lake_ = staged()
-    lake_.documents["gold/_manifest/200607.json"] = lake_.documents["tmp/s/_manifest/200607.json"]
+    lake_.documents["gold/_manifest/200607.json"] = lake_.documents["tmp/j/gold/_manifest/200607.json"]
     monkeypatch.setattr(etl, "LakeHook", lambda: lake_)
 
-    etl.publish("200607", "c", "s")
+    etl.publish("j")
 
     assert (lake_.copied, lake_.removed) == ([], [])
 
 
+def of_week(key):
+    """A task's context, of a run with this partition key."""
+    return {"dag_run": SimpleNamespace(partition_key=key)}
+
+
+@pytest.fixture(autouse=True)
+def context(monkeypatch):
+    monkeypatch.setattr(etl, "get_current_context", lambda: of_week("200607"))
+
+
 @pytest.mark.parametrize("key", [None, ""])
-def test_run_without_partition_key_is_refused(monkeypatch, key):
-    run = type("Run", (), {"partition_key": key})
-    monkeypatch.setattr(etl, "get_current_context", lambda: {"dag_run": run})
+def test_run_without_partition_key_is_refused(key):
     with pytest.raises(RetailError, match="no partition key"):
-        etl.shop_week()
+        etl.shop_week(of_week(key))
+
+
+def test_run_without_partition_key_is_refused_before_it_waits_for_a_file():
+    with pytest.raises(RetailError, match="no partition key"):
+        etl.raw_pattern(of_week(None))
+
+
+def test_week_outside_the_calendar_is_refused():
+    with pytest.raises(ShopWeekError, match="no shop week 200653"):
+        etl.raw_pattern(of_week("200653"))
+
+
+def test_file_is_awaited_gzipped_or_not():
+    pattern = etl.raw_pattern(of_week("200607"))
+    assert [fnmatch(lake.raw("200607", gzipped), pattern) for gzipped in (True, False)] == [True, True]
+    assert not fnmatch(lake.raw("200608"), pattern)
+
+
+def test_one_job_stages_silver_and_gold():
+    ti = SimpleNamespace(
+        dag_id="etl",
+        run_id="r",
+        task_id="build",
+        try_number=1,
+        xcom_pull=lambda task_ids, **_: {"plan": "image@sha256:1"}[task_ids],
+    )
+    request = etl.build_request(of_week("200607") | {"ti": ti})
+
+    assert request["AppSpecification"]["ImageUri"] == "image@sha256:1"
+    assert request["AppSpecification"]["ContainerArguments"] == ["build", "--shop-week", "200607"]
+    outputs = {one["OutputName"]: one["S3Output"] for one in request["ProcessingOutputConfig"]["Outputs"]}
+    name = job_name(ti)
+    assert {layer: lake_key(output["S3Uri"]) for layer, output in outputs.items()} == {
+        "silver": lake.staging(name, "silver"),
+        "gold": lake.staging(name, "gold"),
+    }
+    assert outputs["gold"]["LocalPath"] == "/opt/ml/processing/output/gold"

@@ -22,7 +22,7 @@ STACK = Stack("mlops-retail-dev-lake", "Resources: {}", {"Environment": "dev"}, 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 
 
-class World:
+class LocalStack:
     def __init__(self, monkeypatch):
         client = boto3.client(
             "cloudformation", region_name="ap-southeast-1", aws_access_key_id="x", aws_secret_access_key="y"
@@ -90,28 +90,28 @@ ANY_CHANGE_SET = {"StackName": ANY, "ChangeSetName": ANY}
 
 
 @pytest.fixture
-def world(monkeypatch):
-    made = World(monkeypatch)
+def stack(monkeypatch):
+    made = LocalStack(monkeypatch)
     yield made
     made.stub.assert_no_pending_responses()
 
 
-def test_absent_stack_is_created(world):
-    world.status(None)
-    world.change_set("CREATE")
-    assert world.open() == "CREATE"
+def test_absent_stack_is_created(stack):
+    stack.status(None)
+    stack.change_set("CREATE")
+    assert stack.open() == "CREATE"
 
 
-def test_present_stack_is_updated(world):
-    world.status("UPDATE_COMPLETE")
-    world.change_set("UPDATE")
-    assert world.open() == "UPDATE"
+def test_present_stack_is_updated(stack):
+    stack.status("UPDATE_COMPLETE")
+    stack.change_set("UPDATE")
+    assert stack.open() == "UPDATE"
 
 
-def test_stack_that_was_only_reviewed_is_created(world):
-    world.status("REVIEW_IN_PROGRESS")
-    world.change_set("CREATE")
-    assert world.open() == "CREATE"
+def test_stack_that_was_only_reviewed_is_created(stack):
+    stack.status("REVIEW_IN_PROGRESS")
+    stack.change_set("CREATE")
+    assert stack.open() == "CREATE"
 
 
 @pytest.mark.parametrize(
@@ -121,47 +121,47 @@ def test_stack_that_was_only_reviewed_is_created(world):
         "No updates are to be performed.",
     ],
 )
-def test_nothing_to_change_is_no_error_and_leaves_no_change_set(world, reason):
-    world.status("CREATE_COMPLETE")
-    world.change_set("UPDATE", "FAILED", reason)
-    world.stub.add_response("delete_change_set", {}, {"StackName": STACK.name, "ChangeSetName": "c"})
-    assert world.open() is None
+def test_nothing_to_change_is_no_error_and_leaves_no_change_set(stack, reason):
+    stack.status("CREATE_COMPLETE")
+    stack.change_set("UPDATE", "FAILED", reason)
+    stack.stub.add_response("delete_change_set", {}, {"StackName": STACK.name, "ChangeSetName": "c"})
+    assert stack.open() is None
 
 
-def test_refused_template_says_why(world):
-    world.status(None)
-    world.change_set("CREATE", "FAILED", "Parameters: [Owner] must have values")
-    world.forgotten()
-    world.status("REVIEW_IN_PROGRESS")
-    world.stub.add_response("delete_stack", {}, {"StackName": STACK.name})  # the empty stack that it had made
+def test_refused_template_says_why(stack):
+    stack.status(None)
+    stack.change_set("CREATE", "FAILED", "Parameters: [Owner] must have values")
+    stack.forgotten()
+    stack.status("REVIEW_IN_PROGRESS")
+    stack.stub.add_response("delete_stack", {}, {"StackName": STACK.name})  # the empty stack that it had made
     with pytest.raises(RetailError, match=r"refuses mlops-retail-dev-lake: Parameters: \[Owner\]"):
-        world.open()
+        stack.open()
 
 
-def test_name_that_aws_finds_taken_before_it_makes_anything_is_told(world):
-    world.status(None)
-    world.change_set("CREATE", "FAILED", "validation failed: [AWS::EarlyValidation::ResourceExistenceCheck]. Use the …")
+def test_name_that_aws_finds_taken_before_it_makes_anything_is_told(stack):
+    stack.status(None)
+    stack.change_set("CREATE", "FAILED", "validation failed: [AWS::EarlyValidation::ResourceExistenceCheck]. Use the …")
     refused = {"LogicalResourceId": "Bucket", "ResourceType": "AWS::S3::Bucket", "ValidationStatusReason": "it exists"}
-    world.stub.add_response(
+    stack.stub.add_response(
         "describe_events", {"OperationEvents": [refused, {}]}, {"ChangeSetName": "i", "Filters": {"FailedEvents": True}}
     )
-    world.forgotten()
-    world.status(None)
+    stack.forgotten()
+    stack.status(None)
     with pytest.raises(RetailError, match=r"lake: Bucket \(AWS::S3::Bucket\): it exists$"):
-        world.open()
+        stack.open()
 
 
-def test_stack_that_was_never_created_is_removed_first(world):
-    world.status("ROLLBACK_COMPLETE")
-    world.operation("delete_stack", "DELETE_COMPLETE")
-    world.change_set("CREATE")
-    assert world.open() == "CREATE"
+def test_stack_that_was_never_created_is_removed_first(stack):
+    stack.status("ROLLBACK_COMPLETE")
+    stack.operation("delete_stack", "DELETE_COMPLETE")
+    stack.change_set("CREATE")
+    assert stack.open() == "CREATE"
 
 
-@pytest.mark.parametrize("asks", [lambda world: world.open(), lambda world: world.hook.plan(STACK, "c", poll=0)])
-def test_deletion_that_stopped_half_way_is_not_finished_unasked(world, asks):
-    world.status("DELETE_FAILED")
-    world.events(
+@pytest.mark.parametrize("asks", [lambda stack: stack.open(), lambda stack: stack.hook.plan(STACK, "c", poll=0)])
+def test_deletion_that_stopped_half_way_is_not_finished_unasked(stack, asks):
+    stack.status("DELETE_FAILED")
+    stack.events(
         event("Bucket", "DELETE_FAILED", "it is not empty"),
         event("Role", "DELETE_COMPLETE"),
         event(STACK.name, "DELETE_IN_PROGRESS"),
@@ -169,31 +169,31 @@ def test_deletion_that_stopped_half_way_is_not_finished_unasked(world, asks):
     with pytest.raises(
         RetailError, match=r"DELETE_FAILED.*\nBucket \(AWS::S3::Bucket\): it is not empty\n.*run teardown"
     ):
-        asks(world)
+        asks(stack)
 
 
 @pytest.mark.parametrize(
     ("left_as", "method"),
     [("UPDATE_FAILED", "rollback_stack"), ("UPDATE_ROLLBACK_FAILED", "continue_update_rollback")],
 )
-def test_stack_of_a_half_done_update_is_rolled_back_first(world, left_as, method):
-    world.status(left_as)
-    world.operation(method, "UPDATE_ROLLBACK_COMPLETE")
-    world.change_set("UPDATE")
-    assert world.open() == "UPDATE"
+def test_stack_of_a_half_done_update_is_rolled_back_first(stack, left_as, method):
+    stack.status(left_as)
+    stack.operation(method, "UPDATE_ROLLBACK_COMPLETE")
+    stack.change_set("UPDATE")
+    assert stack.open() == "UPDATE"
 
 
-def test_stack_that_cannot_roll_back_is_a_persons(world):
-    world.status("UPDATE_ROLLBACK_FAILED")
-    world.operation("continue_update_rollback", "UPDATE_ROLLBACK_FAILED")
-    world.events(event("Role", "UPDATE_FAILED", "it is gone"), event(STACK.name, "UPDATE_IN_PROGRESS"))
+def test_stack_that_cannot_roll_back_is_a_persons(stack):
+    stack.status("UPDATE_ROLLBACK_FAILED")
+    stack.operation("continue_update_rollback", "UPDATE_ROLLBACK_FAILED")
+    stack.events(event("Role", "UPDATE_FAILED", "it is gone"), event(STACK.name, "UPDATE_IN_PROGRESS"))
     with pytest.raises(RetailError, match=r"UPDATE_ROLLBACK_FAILED.*\nRole \(AWS::S3::Bucket\): it is gone\n.*skip"):
-        world.open()
+        stack.open()
 
 
 # --- the operator ---
 @pytest.fixture
-def operator(world, monkeypatch):
+def operator(stack, monkeypatch):
     made = DeployStackOperator(task_id="lake", component="lake")
     monkeypatch.setattr(module, "stack_of", lambda component, admin: STACK)
     monkeypatch.setattr(module, "principal", lambda connection: "arn")
@@ -208,11 +208,11 @@ CONTEXT = {"ti": TI, "params": {"dry_run": False}}
 REPLACED = Change("Modify", "Bucket", "AWS::S3::Bucket", "True", "ReplaceAndRetain", ("BucketName",))
 
 
-def test_change_is_executed_and_waited_for_deferred(world, operator):
+def test_change_is_executed_and_waited_for_deferred(stack, operator):
     operator.kind = "CREATE"
-    world.status(None)
-    world.no_drift()
-    world.stub.add_response("execute_change_set", {}, ANY_CHANGE_SET)
+    stack.status(None)
+    stack.no_drift()
+    stack.stub.add_response("execute_change_set", {}, ANY_CHANGE_SET)
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(CONTEXT)
     path, fields = deferred.value.trigger.serialize()
@@ -221,10 +221,59 @@ def test_change_is_executed_and_waited_for_deferred(world, operator):
     assert deferred.value.trigger.waiter_name == "stack_create_complete"
 
 
-def test_unchanged_stack_is_left_alone(world, operator):
+@pytest.fixture
+def patient(monkeypatch):
+    """Tasks wait themselves; a look at a stack takes no time."""
+    monkeypatch.setenv("RETAIL_WAIT_IN_TASK_SECONDS", "5")
+    settings.cache_clear()
+    monkeypatch.setattr(module, "POLL_IN_TASK", 0)
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def executed(stack, operator, kind):
+    operator.kind = kind
+    stack.status(None if kind == "CREATE" else "CREATE_COMPLETE")
+    stack.no_drift()
+    stack.stub.add_response("execute_change_set", {}, ANY_CHANGE_SET)
+
+
+@pytest.mark.parametrize("kind", ["CREATE", "UPDATE"])
+def test_stack_that_is_done_at_once_needs_no_trigger(stack, operator, patient, kind):
+    executed(stack, operator, kind)
+    stack.status(f"{kind}_IN_PROGRESS")
+    stack.status(f"{kind}_COMPLETE")
+    operator.execute(CONTEXT)
+    stack.stub.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize(
+    ("kind", "ended"),
+    [("CREATE", "ROLLBACK_COMPLETE"), ("UPDATE", "UPDATE_ROLLBACK_COMPLETE"), ("CREATE", None)],
+)
+def test_stack_that_fails_while_its_task_waits_lists_what_failed(stack, operator, patient, kind, ended):
+    executed(stack, operator, kind)
+    stack.status(f"{kind}_IN_PROGRESS")
+    stack.status(ended)
+    stack.events(event("Bucket", "CREATE_FAILED", "it exists"), event(STACK.name, f"{kind}_IN_PROGRESS"))
+    with pytest.raises(RetailError, match=r"(?s)is (\w*ROLLBACK_COMPLETE|gone).*Bucket .*it exists"):
+        operator.execute(CONTEXT)
+
+
+def test_stack_that_takes_longer_is_waited_for_deferred(stack, operator, patient, monkeypatch):
+    executed(stack, operator, "CREATE")
+    stack.status("CREATE_IN_PROGRESS")
+    moments = iter([0, 4.9, 5.1])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(moments))
+    with pytest.raises(TaskDeferred):
+        operator.execute(CONTEXT)
+
+
+def test_unchanged_stack_is_left_alone(stack, operator):
     operator.kind = None
-    world.status("CREATE_COMPLETE")
-    world.no_drift()
+    stack.status("CREATE_COMPLETE")
+    stack.no_drift()
     operator.execute(CONTEXT)  # neither a change set nor a wait
 
 
@@ -237,17 +286,17 @@ def test_unchanged_stack_is_left_alone(world, operator):
         ("DELETE_IN_PROGRESS", "stack_delete_complete"),
     ],
 )
-def test_stack_in_progress_is_waited_for_first(world, operator, status, waiter):
-    world.status(status)
+def test_stack_in_progress_is_waited_for_first(stack, operator, status, waiter):
+    stack.status(status)
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(CONTEXT)
     assert deferred.value.method_name == "execute_again"
     assert deferred.value.trigger.waiter_name == waiter
 
 
-def test_failed_stack_lists_what_failed_first_in_its_latest_operation(world, operator):
-    world.status("ROLLBACK_COMPLETE")
-    world.events(
+def test_failed_stack_lists_what_failed_first_in_its_latest_operation(stack, operator):
+    stack.status("ROLLBACK_COMPLETE")
+    stack.events(
         event("Policy", "CREATE_FAILED", "Resource creation cancelled"),
         event("Bucket", "CREATE_FAILED", "the name is taken"),
         event("Role", "CREATE_COMPLETE"),
@@ -265,25 +314,25 @@ def test_failed_stack_lists_what_failed_first_in_its_latest_operation(world, ope
     ]
 
 
-def test_waiting_that_ended_early_is_retried(world, operator):
-    world.status("CREATE_IN_PROGRESS")
+def test_waiting_that_ended_early_is_retried(stack, operator):
+    stack.status("CREATE_IN_PROGRESS")
     with pytest.raises(AirflowException) as failed:
         operator.execute_complete(CONTEXT, {"status": "error", "stack_name": STACK.name})
     assert not isinstance(failed.value, RetailError)
 
 
 # --- replacements ---
-def asked(world, operator):
+def asked(stack, operator):
     operator.kind, operator.changes = "UPDATE", [REPLACED]
-    world.status("UPDATE_COMPLETE")
-    world.no_drift()
+    stack.status("UPDATE_COMPLETE")
+    stack.no_drift()
     with pytest.raises(TaskAwaitingInput) as waiting:
         operator.execute(CONTEXT)
     return waiting.value
 
 
-def test_person_is_asked_before_a_bucket_is_replaced(world, operator):
-    waiting = asked(world, operator)
+def test_person_is_asked_before_a_bucket_is_replaced(stack, operator):
+    waiting = asked(stack, operator)
     assert operator.question["options"] == ["Approve", "Reject"]
     assert operator.question["defaults"] == ["Reject"]
     assert "Bucket (AWS::S3::Bucket)" in operator.question["subject"]
@@ -292,8 +341,8 @@ def test_person_is_asked_before_a_bucket_is_replaced(world, operator):
     assert (waiting.method_name, waiting.kwargs) == ("execute_answer", {"kind": "UPDATE"})
 
 
-def test_approved_replacement_is_the_change_set_that_was_shown(world, operator):
-    world.stub.add_response(
+def test_approved_replacement_is_the_change_set_that_was_shown(stack, operator):
+    stack.stub.add_response(
         "execute_change_set", {}, {"StackName": STACK.name, "ChangeSetName": operator._change_set(CONTEXT)}
     )
     answer = {"chosen_options": ["Approve"], "responded_by_user": {"name": "ada"}, "params_input": {"reason": "empty"}}
@@ -310,23 +359,23 @@ def test_approved_replacement_is_the_change_set_that_was_shown(world, operator):
         {"error": "the answer could not be read", "error_type": "unknown"},
     ],
 )
-def test_everything_but_approve_executes_nothing_and_leaves_no_change_set(world, operator, answer):
-    world.forgotten()
+def test_everything_but_approve_executes_nothing_and_leaves_no_change_set(stack, operator, answer):
+    stack.forgotten()
     with pytest.raises(RetailError, match="was not approved"):
         operator.execute_answer(CONTEXT, answer, "UPDATE")
 
 
 # --- faults of the account ---
-def test_deleted_by_hand_is_no_up_to_date_stack(world, operator, monkeypatch):
+def test_deleted_by_hand_is_no_up_to_date_stack(stack, operator, monkeypatch):
     pauses = []
     monkeypatch.setattr("retail_mlops.common.polling.time.sleep", pauses.append)
     operator.kind = None
     for _ in range(2):
-        world.status("CREATE_COMPLETE")
-    world.stub.add_response("detect_stack_drift", {"StackDriftDetectionId": "d"})
+        stack.status("CREATE_COMPLETE")
+    stack.stub.add_response("detect_stack_drift", {"StackDriftDetectionId": "d"})
     found = {"StackId": "s", "StackDriftDetectionId": "d", "Timestamp": NOW}
     for status in ("DETECTION_IN_PROGRESS", "DETECTION_COMPLETE"):
-        world.stub.add_response("describe_stack_drift_detection_status", found | {"DetectionStatus": status})
+        stack.stub.add_response("describe_stack_drift_detection_status", found | {"DetectionStatus": status})
     drift = {
         "StackId": "s",
         "LogicalResourceId": "Bucket",
@@ -334,20 +383,20 @@ def test_deleted_by_hand_is_no_up_to_date_stack(world, operator, monkeypatch):
         "StackResourceDriftStatus": "DELETED",
         "Timestamp": NOW,
     }
-    world.stub.add_response("describe_stack_resource_drifts", {"StackResourceDrifts": [drift]})
+    stack.stub.add_response("describe_stack_resource_drifts", {"StackResourceDrifts": [drift]})
     with pytest.raises(RetailError, match=r"Bucket \(AWS::S3::Bucket\) was deleted by hand"):
         operator.execute(CONTEXT)
     assert pauses == [settings().poll_seconds]
 
 
-def test_credentials_that_expired_half_way_say_what_to_do(world, operator):
-    world.stub.add_client_error("describe_stacks", "ExpiredToken", "The security token included is expired")
+def test_credentials_that_expired_half_way_say_what_to_do(stack, operator):
+    stack.stub.add_client_error("describe_stacks", "ExpiredToken", "The security token included is expired")
     with pytest.raises(RetailError, match=r"connection aws_default.*Renew.*clear this task"):
         operator.execute(CONTEXT)
 
 
-def test_credentials_that_expired_while_it_waited_say_what_to_do(world, operator):
-    world.stub.add_client_error("describe_stacks", "ExpiredToken", "The security token included is expired")
+def test_credentials_that_expired_while_it_waited_say_what_to_do(stack, operator):
+    stack.stub.add_client_error("describe_stacks", "ExpiredToken", "The security token included is expired")
     with pytest.raises(RetailError, match="Renew"):
         operator.execute_complete(CONTEXT, {"status": "error", "stack_name": STACK.name})
 

@@ -236,12 +236,12 @@ def test_image_lies_in_the_embedded_registry_under_its_own_digest(theirs, servic
     keys = service.client("ecr")._request_signer._credentials
     connection = {"conn_type": "aws", "login": keys.access_key, "password": keys.secret_key}
     monkeypatch.setenv("AIRFLOW_CONN_AWS_ADMIN", json.dumps(connection))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", service.world.aws_url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", service.stack.aws_url)
     service.client("ecr").create_repository(repositoryName=CONTROLLER_REPOSITORY)
     images = ImageHook("aws_admin")
     assert images.tagged(CONTROLLER_REPOSITORY, "v1") is None
 
     ours = images.open(CONTROLLER_REPOSITORY)
-    ours.registry = service.world.aws_url  # its own name leads to AWS
+    ours.registry = service.stack.aws_url  # its own name leads to AWS
     assert copy(Repository(theirs.url, "theirs"), "v1", ours) == amd["digest"]
     assert images.tagged(CONTROLLER_REPOSITORY, "v1").endswith(f"/{CONTROLLER_REPOSITORY}@{amd['digest']}")

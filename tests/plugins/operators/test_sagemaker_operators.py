@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from botocore.stub import Stubber
 
+from include.settings import settings
 from retail_mlops.common.errors import RetailError
 from retail_mlops.common.job_requests import Source, training
 from retail_mlops.common.names import job_name
@@ -51,7 +52,7 @@ def described(name, status, **more):
     }
 
 
-class World:
+class LocalStack:
     """An operator whose SageMaker answers what the test says, in that order, and nothing else."""
 
     def __init__(self, monkeypatch):
@@ -92,8 +93,8 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch):
-    made = World(monkeypatch)
+def stack(monkeypatch):
+    made = LocalStack(monkeypatch)
     yield made
     made.stub.assert_no_pending_responses()
 
@@ -101,164 +102,220 @@ def world(monkeypatch):
 FIRST, SECOND = job_name(Try()), job_name(Try(try_number=2))
 
 
-def test_first_try_starts_a_job_and_waits_deferred(world):
-    world.absent(FIRST)
-    world.created(FIRST)
-    world.found(FIRST, "InProgress")
+def test_first_try_starts_a_job_and_waits_deferred(stack):
+    stack.absent(FIRST)
+    stack.created(FIRST)
+    stack.found(FIRST, "InProgress")
 
     with pytest.raises(TaskDeferred) as deferred:
-        world.execute()
+        stack.execute()
 
     assert isinstance(deferred.value.trigger, StoppingJobTrigger)
     assert deferred.value.trigger.job_name == FIRST
 
 
-def test_job_of_a_task_that_died_is_found_again(world):
-    world.found(FIRST, "InProgress")
-
-    with pytest.raises(TaskDeferred) as deferred:
-        world.execute()
-
-    assert deferred.value.trigger.job_name == FIRST
-
-
-def test_retry_waits_for_the_living_job_of_the_first_try(world):
-    world.absent(SECOND)
-    world.found(FIRST, "InProgress")
-
-    with pytest.raises(TaskDeferred) as deferred:
-        world.execute(number=2)
-
-    assert deferred.value.trigger.job_name == FIRST
+@pytest.fixture
+def patient(monkeypatch):
+    """Tasks wait themselves; a look at a job takes no time."""
+    monkeypatch.setenv("RETAIL_WAIT_IN_TASK_SECONDS", "5")
+    settings.cache_clear()
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0)
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
-def test_retry_after_a_failed_job_starts_its_own(world):
-    world.absent(SECOND)
-    world.found(FIRST, "Failed")
-    world.created(SECOND)
-    world.found(SECOND, "InProgress")
+def test_job_that_is_over_at_once_needs_no_trigger(stack, patient):
+    stack.absent(FIRST)
+    stack.created(FIRST)
+    stack.found(FIRST, "InProgress")
+    stack.found(FIRST, "InProgress")
+    stack.found(FIRST, "Completed")
 
-    with pytest.raises(TaskDeferred) as deferred:
-        world.execute(number=2)
-
-    assert deferred.value.trigger.job_name == SECOND
+    assert stack.execute() == FIRST
 
 
-def test_cleared_task_starts_its_own_once_the_old_job_has_stopped(world):
-    world.found(FIRST, "Stopped")
-    world.created(SECOND)
-    world.found(SECOND, "InProgress")
+def test_job_that_fails_while_its_task_waits_is_a_failure(stack, patient):
+    stack.absent(FIRST)
+    stack.created(FIRST)
+    stack.found(FIRST, "InProgress")
+    stack.found(FIRST, "Failed", FailureReason="AlgorithmError: label outside the set, exit code: 1")
 
-    with pytest.raises(TaskDeferred) as deferred:
-        world.resume(FIRST, status="stopped", number=2)
-
-    assert deferred.value.trigger.job_name == SECOND
-
-
-def test_completed_job_with_its_artifact_is_a_success(world):
-    world.found(FIRST, "Completed")
-    assert world.resume(FIRST) == FIRST
-
-
-def test_completed_job_without_artifact_fails(world):
-    world.there = False
-    world.found(FIRST, "Completed")
-    with pytest.raises(RetailError, match="wrote nothing to s3://b/artifacts/training/"):
-        world.resume(FIRST)
-
-
-def test_stopped_job_is_no_success(world):
-    world.found(FIRST, "Stopped", SecondaryStatus="MaxRuntimeExceeded")
-    with pytest.raises(RetailError, match="is Stopped, not Completed: MaxRuntimeExceeded"):
-        world.resume(FIRST, status="stopped")
-
-
-def test_fault_of_code_or_data_is_not_retried(world):
-    world.found(FIRST, "Failed", FailureReason="AlgorithmError: ValueError: label outside the set, exit code: 1")
     with pytest.raises(RetailError, match="label outside the set"):
-        world.resume(FIRST, status="failed")
+        stack.execute()
 
 
-def test_fault_of_the_platform_is_retried(world):
-    world.found(FIRST, "Failed", FailureReason="CapacityError: Unable to provision requested ML compute capacity")
+def test_longer_job_is_waited_for_deferred(stack, patient, monkeypatch):
+    stack.absent(FIRST)
+    stack.created(FIRST)
+    stack.found(FIRST, "InProgress")
+    stack.found(FIRST, "InProgress")
+    moments = iter([0, 4.9, 5.1])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(moments))
+
+    with pytest.raises(TaskDeferred):
+        stack.execute()
+
+
+def test_task_that_is_killed_while_it_waits_stops_its_job(stack, patient, monkeypatch):
+    stack.absent(FIRST)
+    stack.created(FIRST)
+    stack.found(FIRST, "InProgress")
+    stack.stopped(FIRST)  # by on_kill
+    stack.found(FIRST, "Stopping")
+    stack.stopped(FIRST)  # by whoever notices that it was killed
+    monkeypatch.setattr(module.time, "sleep", lambda _seconds: stack.operator.on_kill())
+
+    with pytest.raises(AirflowException, match="the task was killed"):
+        stack.execute()
+
+
+def test_job_of_a_task_that_died_is_found_again(stack):
+    stack.found(FIRST, "InProgress")
+
+    with pytest.raises(TaskDeferred) as deferred:
+        stack.execute()
+
+    assert deferred.value.trigger.job_name == FIRST
+
+
+def test_retry_waits_for_the_living_job_of_the_first_try(stack):
+    stack.absent(SECOND)
+    stack.found(FIRST, "InProgress")
+
+    with pytest.raises(TaskDeferred) as deferred:
+        stack.execute(number=2)
+
+    assert deferred.value.trigger.job_name == FIRST
+
+
+def test_retry_after_a_failed_job_starts_its_own(stack):
+    stack.absent(SECOND)
+    stack.found(FIRST, "Failed")
+    stack.created(SECOND)
+    stack.found(SECOND, "InProgress")
+
+    with pytest.raises(TaskDeferred) as deferred:
+        stack.execute(number=2)
+
+    assert deferred.value.trigger.job_name == SECOND
+
+
+def test_cleared_task_starts_its_own_once_the_old_job_has_stopped(stack):
+    stack.found(FIRST, "Stopped")
+    stack.created(SECOND)
+    stack.found(SECOND, "InProgress")
+
+    with pytest.raises(TaskDeferred) as deferred:
+        stack.resume(FIRST, status="stopped", number=2)
+
+    assert deferred.value.trigger.job_name == SECOND
+
+
+def test_completed_job_with_its_artifact_is_a_success(stack):
+    stack.found(FIRST, "Completed")
+    assert stack.resume(FIRST) == FIRST
+
+
+def test_completed_job_without_artifact_fails(stack):
+    stack.there = False
+    stack.found(FIRST, "Completed")
+    with pytest.raises(RetailError, match="wrote nothing to s3://b/artifacts/training/"):
+        stack.resume(FIRST)
+
+
+def test_stopped_job_is_no_success(stack):
+    stack.found(FIRST, "Stopped", SecondaryStatus="MaxRuntimeExceeded")
+    with pytest.raises(RetailError, match="is Stopped, not Completed: MaxRuntimeExceeded"):
+        stack.resume(FIRST, status="stopped")
+
+
+def test_fault_of_code_or_data_is_not_retried(stack):
+    stack.found(FIRST, "Failed", FailureReason="AlgorithmError: ValueError: label outside the set, exit code: 1")
+    with pytest.raises(RetailError, match="label outside the set"):
+        stack.resume(FIRST, status="failed")
+
+
+def test_fault_of_the_platform_is_retried(stack):
+    stack.found(FIRST, "Failed", FailureReason="CapacityError: Unable to provision requested ML compute capacity")
     with pytest.raises(AirflowException) as failed:
-        world.resume(FIRST, status="failed")
+        stack.resume(FIRST, status="failed")
     assert not isinstance(failed.value, RetailError)
 
 
-def test_watch_that_broke_off_is_taken_up_again(world):
-    world.found(FIRST, "InProgress")
+def test_watch_that_broke_off_is_taken_up_again(stack):
+    stack.found(FIRST, "InProgress")
     with pytest.raises(TaskDeferred) as deferred:
-        world.resume(FIRST, status="error")
+        stack.resume(FIRST, status="error")
     assert deferred.value.trigger.job_name == FIRST
 
 
-def test_job_that_takes_too_long_is_stopped(world):
-    world.found(FIRST, "InProgress")
-    world.stopped(FIRST)
+def test_job_that_takes_too_long_is_stopped(stack):
+    stack.found(FIRST, "InProgress")
+    stack.stopped(FIRST)
     with pytest.raises(AirflowException, match="stopped waiting"):
-        world.resume(FIRST, status="timeout")
+        stack.resume(FIRST, status="timeout")
 
 
-def test_killed_task_stops_its_job(world):
-    world.absent(FIRST)
-    world.created(FIRST)
-    world.found(FIRST, "InProgress")
-    world.stopped(FIRST)
+def test_killed_task_stops_its_job(stack):
+    stack.absent(FIRST)
+    stack.created(FIRST)
+    stack.found(FIRST, "InProgress")
+    stack.stopped(FIRST)
     with pytest.raises(TaskDeferred):
-        world.execute()
+        stack.execute()
 
-    world.operator.on_kill()
+    stack.operator.on_kill()
 
 
 @pytest.mark.parametrize("state", ["failed", "success", "restarting", None])
-def test_task_that_was_killed_before_the_worker_noticed_stops_its_job_instead_of_waiting(world, monkeypatch, state):
+def test_task_that_was_killed_before_the_worker_noticed_stops_its_job_instead_of_waiting(stack, monkeypatch, state):
     answers = iter([Try().get_task_states("train", ["fit"], ["manual__1"])])  # alive when it starts the job
     asked = Try.get_task_states
     monkeypatch.setattr(Try, "get_task_states", lambda self, **what: next(answers, None) or asked(self, **what))
-    world.absent(FIRST)
-    world.created(FIRST)
-    world.found(FIRST, "InProgress")
-    world.stopped(FIRST)
+    stack.absent(FIRST)
+    stack.created(FIRST)
+    stack.found(FIRST, "InProgress")
+    stack.stopped(FIRST)
 
     with pytest.raises(AirflowException, match="the task was killed"):
-        world.execute(state=state)
+        stack.execute(state=state)
 
 
-def test_task_that_was_killed_before_it_started_a_job_starts_none(world):
-    world.absent(FIRST)
+def test_task_that_was_killed_before_it_started_a_job_starts_none(stack):
+    stack.absent(FIRST)
     with pytest.raises(AirflowException, match="the task was killed"):
-        world.execute(state="failed")
+        stack.execute(state="failed")
 
 
-def test_kill_while_the_job_is_being_created_stops_it_once_it_is_there(world):
+def test_kill_while_the_job_is_being_created_stops_it_once_it_is_there(stack):
     """SIGTERM comes between the request and its answer: the handler finds no job to stop, and the task goes on."""
-    create = world.operator.hook.create_training_job
+    create = stack.operator.hook.create_training_job
 
     def killed_meanwhile(*args, **options):
-        world.operator.on_kill()
+        stack.operator.on_kill()
         return create(*args, **options)
 
-    world.operator.hook.create_training_job = killed_meanwhile
-    world.absent(FIRST)
-    world.stub.add_client_error("stop_training_job", expected_params={"TrainingJobName": FIRST}, **MISSING)
-    world.created(FIRST)
-    world.found(FIRST, "InProgress")
-    world.stopped(FIRST)
+    stack.operator.hook.create_training_job = killed_meanwhile
+    stack.absent(FIRST)
+    stack.stub.add_client_error("stop_training_job", expected_params={"TrainingJobName": FIRST}, **MISSING)
+    stack.created(FIRST)
+    stack.found(FIRST, "InProgress")
+    stack.stopped(FIRST)
 
     with pytest.raises(AirflowException, match="the task was killed"):
-        world.execute()
+        stack.execute()
 
 
-def test_killed_while_it_takes_up_its_watch_stops_the_job(world):
-    world.found(FIRST, "InProgress")
-    world.stopped(FIRST)
+def test_killed_while_it_takes_up_its_watch_stops_the_job(stack):
+    stack.found(FIRST, "InProgress")
+    stack.stopped(FIRST)
     with pytest.raises(AirflowException, match="the task was killed"):
-        world.resume(FIRST, status="error", state="failed")
+        stack.resume(FIRST, status="error", state="failed")
 
 
-def test_kill_before_a_job_was_started_stops_nothing(world):
-    world.operator.on_kill()
+def test_kill_before_a_job_was_started_stops_nothing(stack):
+    stack.operator.on_kill()
 
 
 @pytest.fixture

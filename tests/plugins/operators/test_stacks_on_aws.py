@@ -34,7 +34,7 @@ def hook(service: Service):  # noqa: F811
         "password": keys.secret_key,
         "extra": {"region_name": REGION},
     }
-    told = {"AIRFLOW_CONN_AWS_ADMIN": json.dumps(connection), "AWS_ENDPOINT_URL": service.world.aws_url}
+    told = {"AIRFLOW_CONN_AWS_ADMIN": json.dumps(connection), "AWS_ENDPOINT_URL": service.stack.aws_url}
     with mock.patch.dict(os.environ, told):
         yield StackHook(aws_conn_id="aws_admin", region_name=REGION)
 

@@ -39,8 +39,8 @@ FINALIZER = "ingress.k8s.aws/resources"
 def cluster(tmp_path_factory):
     """What provision has applied: a fresh namespace and the controller, which has no node to run on."""
     subprocess.run([sys.executable, controller.FOLDER / "fetch.py"], check=True)
-    world = config.load(tmp_path_factory.mktemp("world"))
-    plane = ControlPlane(world.state / "kube" / "alb", world)
+    stack = config.load(tmp_path_factory.mktemp("local stack"))
+    plane = ControlPlane(stack.state / "kube" / "alb", stack)
     try:
         plane.start()
         made = Cluster(kubeconfig.new_client_from_config(str(plane.kubeconfig)))
@@ -51,7 +51,7 @@ def cluster(tmp_path_factory):
         yield made
     finally:
         plane.stop()
-        config.forget(world)
+        config.forget(stack)
 
 
 def endpoint(monkeypatch, **settings):

@@ -2,8 +2,6 @@
 
 from types import SimpleNamespace
 
-from kubernetes import client
-
 from retail_mlops.schedule.capacity import Capacity, manifest_to_restore
 
 
@@ -14,9 +12,8 @@ def pod(name, node="ip-10-0-101-7", phase="Running", owner="ReplicaSet"):
 
 
 def names(*pods):
-    api = client.ApiClient()  # it knows how to make an object of the API plain, and asks nobody
     core = SimpleNamespace(list_namespaced_pod=lambda _namespace: {"items": list(pods)})
-    evicted = Capacity(SimpleNamespace(api=api, core=core, apps=None)).pods_to_evict()
+    evicted = Capacity(SimpleNamespace(core=core, items=lambda listed: listed["items"])).pods_to_evict()
     return [pod["metadata"]["name"] for pod in evicted]
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
-from botocore.exceptions import ClientError
+from botocore.exceptions import WaiterError
 
 from include import lake
 from include.settings import API_REPOSITORY, GITHUB_ISSUER, JOBS_REPOSITORY, MODEL_PACKAGE_GROUP, settings
@@ -59,7 +59,7 @@ class Account:
             operator.execute({"params": {"keep_data": False} | params})
         except TaskDeferred:
             name = settings().stack(component)
-            with suppress(Exception):
+            with suppress(WaiterError):  # of a deletion that failed: execute_complete looks at the stack itself
                 waiter = self.client("cloudformation").get_waiter("stack_delete_complete")
                 waiter.wait(StackName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 100})
             operator.execute_complete({}, {"stack_name": name, "status": "success"})
@@ -88,7 +88,7 @@ def shared(service):  # noqa: F811
         "conn_type": "aws",
         "login": keys["AccessKeyId"],
         "password": keys["SecretAccessKey"],
-        "extra": {"region_name": settings().region, "endpoint_url": service.world.aws_url},
+        "extra": {"region_name": settings().region, "endpoint_url": service.stack.aws_url},
     }
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("AIRFLOW_CONN_AWS_ADMIN", json.dumps(connection))
@@ -276,7 +276,7 @@ def test_retained_bucket_and_log_group_go_at_the_end(account):
 
 def test_only_our_jobs_streams_leave_the_groups_that_sagemaker_shares(account):
     logs, group = account.client("logs"), "/aws/sagemaker/TrainingJobs"
-    with suppress(ClientError):
+    with suppress(logs.exceptions.ResourceAlreadyExistsException):
         logs.create_log_group(logGroupName=group)
     for stream in ("mlops-retail-dev-train-fit-1/algo-1", "mlops-retail-devil-train/algo-1", "somebody/algo-1"):
         logs.create_log_stream(logGroupName=group, logStreamName=stream)

@@ -102,7 +102,7 @@ def token(service: Service, key: dict[str, str] | None = None, cluster: str = CL
     url = signer.generate_presigned_url(
         {
             "method": "GET",
-            "url": f"{service.world.aws_url}/?Action=GetCallerIdentity&Version=2011-06-15",
+            "url": f"{service.stack.aws_url}/?Action=GetCallerIdentity&Version=2011-06-15",
             "body": {},
             "headers": {"x-k8s-aws-id": cluster},
             "context": {},
@@ -203,7 +203,7 @@ def account_token(service: Service, account: str, audience: str = "sts.amazonaws
 
 
 def assume(service: Service, bearer: str) -> str:
-    sts = boto3.client("sts", REGION, endpoint_url=service.world.aws_url, config=Config(signature_version=UNSIGNED))
+    sts = boto3.client("sts", REGION, endpoint_url=service.stack.aws_url, config=Config(signature_version=UNSIGNED))
     return sts.assume_role_with_web_identity(
         RoleArn="arn:aws:iam::123456789012:role/mlops-retail-dev-api", RoleSessionName="pod", WebIdentityToken=bearer
     )["AssumedRoleUser"]["Arn"]
@@ -311,7 +311,7 @@ def test_a_size_out_of_bounds_is_refused(stacks: Service) -> None:
     names = {"clusterName": CLUSTER_NAME, "nodegroupName": settings().nodegroup}
     assert code_of(update, **names, scalingConfig={"desiredSize": 11}) == "InvalidParameterException"
     nothing = {"minSize": 0, "desiredSize": 0, "maxSize": 0}
-    unchecked = credentials.session(stacks.world).client("eks", config=Config(parameter_validation=False))
+    unchecked = credentials.session(stacks.stack).client("eks", config=Config(parameter_validation=False))
     assert code_of(unchecked.update_nodegroup_config, **names, scalingConfig=nothing) == "InvalidParameterException"
 
 

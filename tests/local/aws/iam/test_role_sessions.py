@@ -35,7 +35,7 @@ def role():
 
 
 def get(path, authorization):
-    """(status, JSON body) of a GET to the world's application."""
+    """(status, JSON body) of a GET to the local stack's application."""
     sent = []
 
     async def send(message):

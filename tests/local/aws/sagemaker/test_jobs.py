@@ -56,7 +56,7 @@ def aws(service):
 @pytest.fixture(scope="module")
 def image(aws):
     aws.client("ecr").create_repository(repositoryName=JOBS_REPOSITORY)
-    return images.push(credentials.session(aws.world), aws.world, images.build(JOBS_REPOSITORY))
+    return images.push(credentials.session(aws.stack), aws.stack, images.build(JOBS_REPOSITORY))
 
 
 def make_role(aws, name, actions):
@@ -209,7 +209,7 @@ def test_training_job_leaves_artifact_logs_and_metrics(aws, image, role, bucket)
     assert aws.client("sagemaker").list_tags(ResourceArn=job["TrainingJobArn"])["Tags"] == [
         {"Key": "Component", "Value": "training"}
     ]
-    assert list((aws.world.state / "aws/jobs").iterdir()) == []
+    assert list((aws.stack.state / "aws/jobs").iterdir()) == []
 
 
 def test_same_model_has_the_same_archive(aws, image, role, bucket):
@@ -406,7 +406,7 @@ def test_unsigned_request_is_refused(aws):
     from botocore import UNSIGNED
     from botocore.config import Config
 
-    client = credentials.session(aws.world).client("sagemaker", config=Config(signature_version=UNSIGNED))
+    client = credentials.session(aws.stack).client("sagemaker", config=Config(signature_version=UNSIGNED))
     with pytest.raises(ClientError) as refused:
         client.list_training_jobs()
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 403)

@@ -1,6 +1,8 @@
-"""Airflow's variables in containers: of the embedded world, or of an account."""
+"""Airflow's variables in containers: of the local stack, or of an account."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,10 @@ KEYS = {"AccessKeyId": "AKIAEMBEDDED", "SecretAccessKey": "secret"}
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.World:
-    """A world whose embedded AWS has been started once, and whose database has a password."""
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[config.LocalStack]:
+    """A local stack whose embedded AWS has been started once, and whose database has a password."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "RETAIL_", "MLOPS_"))]:
+        monkeypatch.delenv(name)  # a container has only what the compose file gives it
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     found = config.load(tmp_path / "state")
     home.folder(found).mkdir()
@@ -27,19 +31,19 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.World:
     settings.cache_clear()
 
 
-def test_the_embedded_world_is_the_default(world: config.World) -> None:
-    env = airflow.environment_of(world, "scheduler")
+def test_the_embedded_stack_is_the_default(stack: config.LocalStack) -> None:
+    env = airflow.environment_of(stack, "scheduler")
 
-    assert env["AWS_ENDPOINT_URL"] == world.aws_url
+    assert env["AWS_ENDPOINT_URL"] == stack.aws_url
     assert json.loads(env["AIRFLOW_CONN_AWS_ADMIN"])["login"] == "AKIAEMBEDDED"
     assert env["RETAIL_OVERLAY"] == "embedded"
     assert env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == "postgresql+psycopg2://airflow:word@postgres:5432/airflow"
 
 
-def test_an_account_has_no_key_and_nothing_embedded(world: config.World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"LOCAL_WORLD": "aws", "AWS_PROFILE": "me", "RETAIL_ACCOUNT_ID": "111122223333"}.items():
+def test_an_account_has_no_key_and_nothing_embedded(stack: config.LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"MLOPS_TARGET": "aws", "AWS_PROFILE": "me", "RETAIL_ACCOUNT_ID": "111122223333"}.items():
         monkeypatch.setenv(name, value)
-    env = airflow.environment_of(world, "scheduler")
+    env = airflow.environment_of(stack, "scheduler")
 
     assert {name for name in env if name.startswith("RETAIL_")} == {"RETAIL_ACCOUNT_ID"}
     assert {name for name in env if name.startswith("AWS_")} == {"AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"}
@@ -48,17 +52,17 @@ def test_an_account_has_no_key_and_nothing_embedded(world: config.World, monkeyp
     assert "arn:aws:iam::111122223333:role/" in env["AIRFLOW_CONN_AWS_DEFAULT"]
 
 
-def test_all_processes_share_one_jwt_secret_that_is_random(world: config.World) -> None:
+def test_all_processes_share_one_jwt_secret_that_is_random(stack: config.LocalStack) -> None:
     secrets = {
-        airflow.environment_of(world, name)["AIRFLOW__API_AUTH__JWT_SECRET"] for name in ("scheduler", "migrate")
+        airflow.environment_of(stack, name)["AIRFLOW__API_AUTH__JWT_SECRET"] for name in ("scheduler", "migrate")
     }
 
     assert len(secrets) == 1
     assert len(secrets.pop()) > 60
 
 
-def test_another_world_is_refused(world: config.World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_WORLD", "azure")
+def test_another_stack_is_refused(stack: config.LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLOPS_TARGET", "azure")
 
-    with pytest.raises(config.ConfigError, match="LOCAL_WORLD=azure"):
-        airflow.environment_of(world, "scheduler")
+    with pytest.raises(config.ConfigError, match="MLOPS_TARGET=azure"):
+        airflow.environment_of(stack, "scheduler")
