@@ -25,7 +25,7 @@ class Forest:
 
     def predict(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a basket as a client sends it. It must have one line per product."""
-        values, known = features.one(msgspec.convert(document, Basket), self._table)
+        values, known = features.compute_one(msgspec.convert(document, Basket), self._table)
         frame = pd.DataFrame([values], columns=list(features.FEATURES))
         row = self._forest.predict_proba(frame.to_numpy(dtype="float32"))[0]
         probability = dict(zip(LABELS, row.tolist(), strict=True))

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import pytest
 
 from include.settings import CLUSTER_NAME, Settings
-from retail_mlops.release import releases
+from retail_mlops.common import api_manifests
+from retail_mlops.common.ownership import INGRESS_TAG
+from retail_mlops.release import manifests
 from retail_mlops.release import tasks as deploy
-from retail_mlops.schedule import running
+from retail_mlops.schedule import running_resources
 from retail_mlops.teardown import tasks as teardown
-from retail_mlops.teardown.inventory import INGRESS_TAG
 
 INGRESS = {"kind": "Ingress", "metadata": {"name": "retail-api-public"}}
 SERVICE = {"kind": "Service", "metadata": {"name": "retail-api-public"}}
@@ -19,7 +20,7 @@ SERVICE = {"kind": "Service", "metadata": {"name": "retail-api-public"}}
 @pytest.fixture(params=["nlb", "alb"])
 def kind(request, monkeypatch):
     told = Settings(endpoint_kind=request.param)
-    for module in (releases, teardown):
+    for module in (api_manifests, manifests, teardown):
         monkeypatch.setattr(module, "settings", lambda: told)
     return {"nlb": "Service", "alb": "Ingress"}[request.param]
 
@@ -37,17 +38,17 @@ def cluster(monkeypatch):
             deployment=lambda _name: there.released,
         )
 
-    capacity = SimpleNamespace(
-        endpoints=lambda: there.endpoints,
-        remove_endpoints=lambda but=(): done.append(("remove all but", [one["kind"] for one in but])),
+    public = SimpleNamespace(
+        live=lambda: there.endpoints,
+        remove=lambda except_for=(): done.append(("remove all but", [one["kind"] for one in except_for])),
     )
     monkeypatch.setattr(deploy.ClusterHook, "login", login)
-    monkeypatch.setattr(deploy, "capacity_of", lambda _cluster: capacity)
+    monkeypatch.setattr(deploy, "PublicEndpoint", lambda _cluster: public)
     return there
 
 
 def run(wanted):
-    deploy.endpoint({"public_endpoint": wanted})
+    deploy.update_endpoint({"public_endpoint": wanted})
 
 
 def test_on_makes_the_endpoint_of_the_settings_and_then_removes_one_of_the_other_kind(cluster, kind):
@@ -86,7 +87,7 @@ def test_alb_whose_controller_has_no_node_is_deleted_directly(monkeypatch, kind,
 
     monkeypatch.setattr(teardown, "TeardownHook", lambda _connection: hook)
     monkeypatch.setattr(teardown.ClusterHook, "login", login)
-    monkeypatch.setattr(teardown, "cluster_endpoints", lambda _cluster: ["mlops/retail-api-public"])
+    monkeypatch.setattr(teardown, "delete_cluster_endpoints", lambda _cluster: ["mlops/retail-api-public"])
     monkeypatch.setattr(teardown, "is_stopped", lambda _connection: stopped)
     directly = orphans if kind == "Ingress" else []
     assert teardown.remove_endpoint() == ["mlops/retail-api-public", *directly]
@@ -103,6 +104,8 @@ def test_alb_whose_controller_has_no_node_is_deleted_directly(monkeypatch, kind,
 )
 def test_load_balancer_says_what_it_was_made_for(monkeypatch, tags, named):
     one = {"LoadBalancerName": "x", "AvailabilityZones": [{}, {}], "Scheme": "internet-facing"}
-    monkeypatch.setattr(running, "Clients", lambda _connection: SimpleNamespace(load_balancers=lambda: [(one, tags)]))
-    (found,) = running.RunningHook().balancers()
+    monkeypatch.setattr(
+        running_resources, "Clients", lambda _connection: SimpleNamespace(load_balancers=lambda: [(one, tags)])
+    )
+    (found,) = running_resources.RunningResourcesHook().balancers()
     assert (found.name, found.addresses, found.service) == ("x", 2, named)

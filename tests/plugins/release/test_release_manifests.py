@@ -1,13 +1,22 @@
-"""What a release makes of the rendered manifests, and which release is the one to go back to."""
+"""What a release makes of the rendered manifests: its pods, its canary, its public endpoint."""
 
 import copy
 
 import pytest
 
 from include.settings import Settings
+from retail_mlops.common import api_manifests
+from retail_mlops.common.api_manifests import ALB, public_address, rendered
 from retail_mlops.common.errors import RetailError
-from retail_mlops.release import releases
-from retail_mlops.release.releases import Release, bake, newest_good, patched, record, rendered, verification
+from retail_mlops.common.releases import Release
+from retail_mlops.release import manifests as release_module
+from retail_mlops.release.manifests import (
+    IN_SERVICE,
+    LOAD_BALANCER_TAGS,
+    canary_manifests,
+    endpoint_manifests,
+    release_manifests,
+)
 
 IMAGE = "123456789012.dkr.ecr.ap-southeast-1.amazonaws.com/mlops/retail-api@sha256:" + "a" * 64
 RELEASE = Release(
@@ -32,7 +41,8 @@ CERTIFICATE = f"arn:aws:acm:ap-southeast-1:123456789012:certificate/{'0' * 8}-00
 
 
 def using(monkeypatch, **told):
-    monkeypatch.setattr(releases, "settings", lambda: Settings(endpoint_port=8088, **told))
+    for module in (api_manifests, release_module):
+        monkeypatch.setattr(module, "settings", lambda: Settings(endpoint_port=8088, **told))
     return rendered()
 
 
@@ -50,7 +60,7 @@ def environment(container):
 
 
 def test_pods_run_the_image_and_are_told_the_release(overlay):
-    pod = one(patched(overlay, RELEASE), "Deployment", "retail-api")["spec"]["template"]
+    pod = one(release_manifests(overlay, RELEASE), "Deployment", "retail-api")["spec"]["template"]
     container = pod["spec"]["containers"][0]
 
     assert container["image"] == IMAGE
@@ -65,7 +75,7 @@ def test_pods_run_the_image_and_are_told_the_release(overlay):
 
 
 def test_annotations_say_what_runs(overlay):
-    deployment = one(patched(overlay, RELEASE), "Deployment", "retail-api")
+    deployment = one(release_manifests(overlay, RELEASE), "Deployment", "retail-api")
     for metadata in (deployment["metadata"], deployment["spec"]["template"]["metadata"]):
         assert {
             key: metadata["annotations"][f"retail-mlops/{key}"] for key in ("release", "bundle-digest", "image")
@@ -79,7 +89,7 @@ def test_annotations_say_what_runs(overlay):
 
 
 def test_role_comes_from_the_settings(overlay):
-    manifests = patched(overlay, RELEASE)
+    manifests = release_manifests(overlay, RELEASE)
     account = one(manifests, "ServiceAccount", "retail-api-sa")
     role = "arn:aws:iam::123456789012:role/mlops-retail-dev-api"
     assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == role
@@ -94,17 +104,17 @@ def names_of(tags):
 
 @pytest.mark.parametrize("kind", ["eks", "embedded"])
 def test_endpoint_is_a_service_at_the_port_of_the_settings_with_their_tags(monkeypatch, kind):
-    (public,) = releases.endpoint(using(monkeypatch, **KINDS[kind]))
+    (public,) = endpoint_manifests(using(monkeypatch, **KINDS[kind]))
     assert (public["kind"], public["metadata"]["name"]) == ("Service", "retail-api-public")
     assert public["spec"]["ports"][0]["port"] == 8088
-    assert names_of(public["metadata"]["annotations"][releases.LOAD_BALANCER_TAGS]) == TAGS
+    assert names_of(public["metadata"]["annotations"][LOAD_BALANCER_TAGS]) == TAGS
 
 
 def alb(monkeypatch, **told):
     """The Ingress, and what it says to its controller."""
-    (public,) = releases.endpoint(using(monkeypatch, overlay="eks", endpoint_kind="alb", **told))
+    (public,) = endpoint_manifests(using(monkeypatch, overlay="eks", endpoint_kind="alb", **told))
     assert (public["kind"], public["metadata"]["name"]) == ("Ingress", "retail-api-public")
-    return public, {key.removeprefix(releases.ALB): text for key, text in public["metadata"]["annotations"].items()}
+    return public, {key.removeprefix(ALB): text for key, text in public["metadata"]["annotations"].items()}
 
 
 def test_endpoint_of_an_alb_is_an_ingress_at_the_port_of_the_settings_with_their_tags(monkeypatch):
@@ -133,10 +143,10 @@ def live(public, **found):
 
 
 def test_address_of_a_service_is_its_load_balancers(monkeypatch):
-    (public,) = releases.endpoint(using(monkeypatch, overlay="eks"))
-    assert releases.address(live(public)) == ""
-    assert releases.address(live(public, hostname="a.elb")) == "http://a.elb:8088"
-    assert releases.address(live(public, ip="127.0.0.1")) == "http://127.0.0.1:8088"
+    (public,) = endpoint_manifests(using(monkeypatch, overlay="eks"))
+    assert public_address(live(public)) == ""
+    assert public_address(live(public, hostname="a.elb")) == "http://a.elb:8088"
+    assert public_address(live(public, ip="127.0.0.1")) == "http://127.0.0.1:8088"
 
 
 @pytest.mark.parametrize(
@@ -152,12 +162,12 @@ def test_address_of_a_service_is_its_load_balancers(monkeypatch):
 )
 def test_address_of_an_ingress_says_how_to_ask_and_where_a_name_of_ones_own_has_to_lead(monkeypatch, told, address):
     public, _ = alb(monkeypatch, **told)
-    assert releases.address(live(public)) == ""
-    assert releases.address(live(public, hostname="a.elb")) == address
+    assert public_address(live(public)) == ""
+    assert public_address(live(public, hostname="a.elb")) == address
 
 
 def test_public_endpoint_is_not_part_of_a_release(overlay):
-    for manifests in (patched(overlay, RELEASE), releases.canary(overlay, RELEASE)):
+    for manifests in (release_manifests(overlay, RELEASE), canary_manifests(overlay, RELEASE)):
         assert not any(item["kind"] == "Ingress" for item in manifests)
         types = [item["spec"]["type"] for item in manifests if item["kind"] == "Service"]
         assert set(types) == {"ClusterIP"}
@@ -165,50 +175,14 @@ def test_public_endpoint_is_not_part_of_a_release(overlay):
 
 def test_rendered_manifests_stay_as_they_are(overlay):
     before = copy.deepcopy(overlay)
-    patched(overlay, RELEASE)
+    release_manifests(overlay, RELEASE)
     assert overlay == before
 
 
 def test_missing_object_is_named(overlay):
     without = [item for item in overlay if item["kind"] != "ServiceAccount"]
     with pytest.raises(RetailError, match="has no ServiceAccount retail-api-sa"):
-        patched(without, RELEASE)
-
-
-def container_of(job):
-    return job["spec"]["template"]["spec"]["containers"][0]
-
-
-def test_verification_replays_the_release_own_baskets():
-    job = verification(RELEASE)
-
-    assert job["metadata"]["name"] == "retail-api-verify-v3-0123456789"
-    assert container_of(job)["image"] == IMAGE
-    assert container_of(job)["command"] == ["python", "-m", "api.checks.verify"]
-    told = environment(container_of(job))
-    assert told["VERIFY_MODEL_VERSION"] == "3"
-    assert told["VERIFY_BASKETS"] == f"s3://{BUCKET}/artifacts/releases/v3-0123456789/held_out.jsonl"
-    assert told["VERIFY_URL"] == "http://$(RETAIL_API_STABLE_SERVICE_HOST):$(RETAIL_API_STABLE_SERVICE_PORT)"
-    assert job["spec"]["backoffLimit"] == 0
-
-
-def test_canary_is_verified_where_no_user_is():
-    job = verification(RELEASE, releases.CANARY)
-    assert job["metadata"]["name"] == "retail-api-verify-canary-v3-0123456789"
-    url = "http://$(RETAIL_API_CANARY_SERVICE_HOST):$(RETAIL_API_CANARY_SERVICE_PORT)"
-    assert environment(container_of(job))["VERIFY_URL"] == url
-
-
-def test_bake_compares_the_two_tracks_for_as_long_as_it_is_told():
-    job = bake(RELEASE, 120)
-    told = environment(container_of(job))
-    assert container_of(job)["command"] == ["python", "-m", "api.checks.bake"]
-    assert (told["BAKE_SECONDS"], "CANARY" in told["BAKE_CANARY"], "STABLE" in told["BAKE_STABLE"]) == (
-        "120",
-        True,
-        True,
-    )
-    assert job["spec"]["activeDeadlineSeconds"] == verification(RELEASE)["spec"]["activeDeadlineSeconds"] + 120
+        release_manifests(without, RELEASE)
 
 
 def matches(selector, labels):
@@ -216,8 +190,8 @@ def matches(selector, labels):
 
 
 def test_canary_is_the_very_pod_that_will_be_promoted_but_outside_the_services(overlay):
-    stable = one(patched(overlay, RELEASE), "Deployment", "retail-api")
-    canary = one(releases.canary(overlay, RELEASE), "Deployment", "retail-api-canary")
+    stable = one(release_manifests(overlay, RELEASE), "Deployment", "retail-api")
+    canary = one(canary_manifests(overlay, RELEASE), "Deployment", "retail-api-canary")
     assert canary["spec"]["replicas"] == 1
     assert canary["spec"]["template"]["spec"] == stable["spec"]["template"]["spec"]
     assert RELEASE.is_live(canary)
@@ -226,7 +200,7 @@ def test_canary_is_the_very_pod_that_will_be_promoted_but_outside_the_services(o
     selectors = {item["metadata"]["name"]: item["spec"]["selector"] for item in overlay if item["kind"] == "Service"}
     reached = {name for name, selector in selectors.items() if matches(selector, labels)}
     assert reached == {"retail-api-canary"}
-    joined = labels | releases.IN_SERVICE
+    joined = labels | IN_SERVICE
     users = {"retail-api", "retail-api-public"} & selectors.keys()  # an Ingress leads to the first
     assert {name for name, selector in selectors.items() if matches(selector, joined)} == reached | users
     assert matches(canary["spec"]["selector"]["matchLabels"], labels)
@@ -234,7 +208,7 @@ def test_canary_is_the_very_pod_that_will_be_promoted_but_outside_the_services(o
 
 
 def test_canary_leaves_what_serves_alone(overlay):
-    touched = {(item["kind"], item["metadata"]["name"]) for item in releases.canary(overlay, RELEASE)}
+    touched = {(item["kind"], item["metadata"]["name"]) for item in canary_manifests(overlay, RELEASE)}
     assert touched.isdisjoint(
         {
             ("Deployment", "retail-api"),
@@ -244,54 +218,3 @@ def test_canary_leaves_what_serves_alone(overlay):
         }
     )
     assert ("ServiceAccount", "retail-api-sa") in touched  # the first release has none yet
-
-
-def test_record_is_shown_with_what_its_checks_found():
-    side = {"requests": 300, "error_rate": 0.0, "p95_ms": 2.5, "moved": False}
-    checks = {
-        "verify_canary": {"result": "passed", "checked": 1000, "wrong": 0, "p95_ms": 3.1},
-        "bake": {"result": "failed", "reason": "it is slow", "canary": side | {"p95_ms": 90.0}, "stable": side},
-    }
-    text = releases.report(record(RELEASE, releases.FAILED, "2026-01-01", "deploy/r", "bake failed", checks))
-    assert "| outcome | failed (bake failed) |" in text
-    assert "| verify_canary | passed | 1000 answers, 0 wrong, p95 3.1 ms |  |  |" in text
-    slow = "300 requests, 0.00% failed, p95 90.0 ms | 300 requests, 0.00% failed, p95 2.5 ms"
-    assert f"| bake | failed | {slow} | it is slow |" in text
-
-
-def test_held_out_baskets_lie_beside_the_evidence():
-    assert RELEASE.held_out_source == "s3://bucket/artifacts/evaluation/e/held_out.jsonl"
-
-
-@pytest.mark.parametrize("live", [None, {"metadata": {}}, {"metadata": {"annotations": {"retail-mlops/image": IMAGE}}}])
-def test_other_deployment_is_not_this_release(live):
-    assert not RELEASE.runs_as(live)
-    assert not RELEASE.is_live(live)
-
-
-def kept(identity, outcome, at):
-    return record(Release(**{**RELEASE.__dict__, "id": identity}), outcome, at, run="deploy/r")
-
-
-def test_release_to_go_back_to_is_the_newest_good_one():
-    records = [
-        kept("a", releases.RELEASED, "2026-01-01T00:00:00+00:00"),
-        kept("b", releases.RELEASED, "2026-01-02T00:00:00+00:00"),
-        kept("c", releases.ROLLED_BACK, "2026-01-03T00:00:00+00:00"),
-        kept("d", releases.FAILED, "2026-01-04T00:00:00+00:00"),
-    ]
-    assert newest_good(records).id == "b"
-
-
-def test_without_a_good_release_there_is_none():
-    assert newest_good([kept("c", releases.ROLLED_BACK, "2026-01-03")]) is None
-
-
-def test_copies_of_a_bundle_are_those_of_good_releases_newest_first():
-    records = [
-        kept("a", releases.RELEASED, "2026-01-01T00:00:00+00:00"),
-        kept("b", releases.RELEASED, "2026-01-02T00:00:00+00:00"),
-        kept("c", releases.FAILED, "2026-01-03T00:00:00+00:00"),
-    ]
-    assert [one.id for one in releases.copies(records, RELEASE.bundle_digest)] == ["b", "a"]
-    assert releases.copies(records, "another") == []
