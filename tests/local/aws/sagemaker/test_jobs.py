@@ -270,6 +270,8 @@ def test_job_that_ignores_sigterm_is_killed(aws, image, role, bucket):
     )
     sagemaker.create_processing_job(**processing("stubborn", image, role, code))
     describe = lambda: sagemaker.describe_processing_job(ProcessingJobName="stubborn")  # noqa: E731
+    groups = aws.client("logs").describe_log_groups
+    eventually(lambda: groups(logGroupNamePrefix="/aws/sagemaker/ProcessingJobs")["logGroups"])
     eventually(lambda: log_lines(aws, "Processing", "stubborn") == ["deaf"])
     sagemaker.stop_processing_job(ProcessingJobName="stubborn")
     assert describe()["ProcessingJobStatus"] == "Stopping"
