@@ -1,7 +1,6 @@
 """Airflow's API server ends the jobs of tasks that a person killed, and of no others."""
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -70,8 +69,5 @@ def test_a_job_that_starts_late_is_stopped_and_a_hiccup_of_aws_is_survived(monke
     stub.add_client_error("stop_training_job", "ThrottlingException", "Rate exceeded")
     stub.add_response("stop_training_job", {}, {"TrainingJobName": "late"})
     stub.activate()
-    now = [0.0]
-    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.append(now.pop() + seconds))
-    monkeypatch.setattr(listeners, "time", clock)
-    listeners.end_jobs("Training", ["late"], seconds=25, pause=10)
+    listeners.stop_jobs("Training", ["late"], seconds=1, poll=0.2)
     stub.assert_no_pending_responses()
