@@ -1,4 +1,4 @@
-"""A client of the API server: calls, watches, Events. docs/decisions/0015-own-kubernetes-client.md gives the reason."""
+"""A client of the API server: calls, watches, Events. docs/decisions/0017-own-kubernetes-client.md gives the reason."""
 
 import asyncio
 import datetime

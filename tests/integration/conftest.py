@@ -41,7 +41,7 @@ class Live:
         return run(self.env, "cli", *args, check=check)
 
     def local_demo(self) -> None:
-        run(self.env, "cli.demo")
+        run(self.env, "cli", "demo")
 
     def status(self) -> dict[str, Any]:
         """The supervisor's own account of its services: name -> pid, state, restarts."""
@@ -71,7 +71,7 @@ class Live:
 def live() -> Iterator[Live]:
     """The demo on synthetic weeks in a local stack of its own, taken down at the end."""
     with private_stack() as (state, env):
-        shown = run(env, "cli.demo")
+        shown = run(env, "cli", "demo")
         print(shown.stdout)
         stack = config.load(state)
         yield Live(stack, env, Airflow(stack), json.loads((state / "demo.json").read_text()))

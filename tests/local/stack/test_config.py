@@ -142,11 +142,17 @@ def test_env_files_have_comments_blank_lines_and_quotes(tmp_path: Path) -> None:
     assert config.read_env(path) == {"A": "1", "B": "two words", "C": "x=y", "D": ""}
 
 
-@pytest.mark.parametrize("line", ["no separator", "9A=1", "a b=1"])
+def test_values_of_env_files_are_taken_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=a#b\nB=$A and ${A}  # a comment\nexport C=1\n")
+    assert config.read_env(path) == {"A": "a#b", "B": "$A and ${A}", "C": "1"}
+
+
+@pytest.mark.parametrize("line", ["no separator", "9A=1", "a b=1", "A", "=1", "A='x"])
 def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / ".env"
-    path.write_text(f"A=1\n{line}\n")
-    with pytest.raises(ConfigError, match=r"\.env:2: expected KEY=value"):
+    path.write_text(f"A=1\n\n  \n{line}\n")
+    with pytest.raises(ConfigError, match=rf"\.env:4: expected KEY=value, found {re.escape(repr(line))}"):
         config.read_env(path)
 
 

@@ -11,9 +11,9 @@ import pytest
 from kubernetes import client
 from kubernetes import config as kubernetes_config
 
+from cli.images import code_image
 from include.settings import CLUSTER_NAME, REGION
 from local.aws import credentials
-from local.stack import code_images as images
 from tests.local.aws.conftest import Service
 from tests.local.aws.eks.test_clusters import ORDER, change
 from tests.local.kube.cluster import eventually
@@ -58,7 +58,7 @@ def core(service):
 @pytest.fixture(scope="module")
 def image(service):
     with mock.patch.dict(os.environ, service.env):
-        return images.push(credentials.session(service.stack), service.stack, images.build("mlops/retail-api"))
+        return code_image.push(credentials.session(service.stack), service.stack, code_image.build("mlops/retail-api"))
 
 
 def start(core, name, image, **spec):
