@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.common import WORSE, options, settle, target
+from benchmarks.common import WORSE, argument_parser, compare_or_store, print_target
 from benchmarks.load import Report, closed_loop, open_loop
 from benchmarks.serving import peers
 from benchmarks.serving.limit import processor_share
@@ -164,14 +164,14 @@ def measure(model: Model, with_peers: bool) -> dict[str, float]:
         beyond, held = beyond_generator(floor, served, model.bodies)
     aws.stop()
     print()
-    target(f"{OF_BARE} of bare ASGI's requests a CPU second ({cpu_of_bare:.2f})", cpu_of_bare >= OF_BARE)
+    print_target(f"{OF_BARE} of bare ASGI's requests a CPU second ({cpu_of_bare:.2f})", cpu_of_bare >= OF_BARE)
     for peer in other:
         over = ratio(found, ours.name, peer.name)[0]
-        target(f"{OF_PEERS} times {peer.name}'s requests/s ({over:.0f})", over >= OF_PEERS)
-    target(f"{MEMORY_MB} MB", memory[ours.name] < MEMORY_MB)
-    target(f"ready in {READY_SECONDS} s ({ready:.1f})", ready < READY_SECONDS)
+        print_target(f"{OF_PEERS} times {peer.name}'s requests/s ({over:.0f})", over >= OF_PEERS)
+    print_target(f"{MEMORY_MB} MB", memory[ours.name] < MEMORY_MB)
+    print_target(f"ready in {READY_SECONDS} s ({ready:.1f})", ready < READY_SECONDS)
     within = beyond <= BEYOND_GENERATOR_MS if held else None
-    target(f"p99 within {BEYOND_GENERATOR_MS} ms of the generator's own ({beyond:.1f})", within)
+    print_target(f"p99 within {BEYOND_GENERATOR_MS} ms of the generator's own ({beyond:.1f})", within)
     return {
         "request_cpu_ms": round(median(found[ours.name].cpu_ms), 3),  # the machine's, too: not held against
         "cpu_of_bare": cpu_of_bare,
@@ -181,11 +181,11 @@ def measure(model: Model, with_peers: bool) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = options("Measure the API against its stored baseline.")
+    parser = argument_parser("Measure the API against its stored baseline.")
     parser.add_argument("--peers", action="store_true", help="beside MLServer and BentoML, too (make bench-peers)")
     wanted = parser.parse_args()
     now = measure(prepared(), wanted.peers)
-    return settle("serving", now, lambda baseline: regressions(now, baseline), wanted.store)
+    return compare_or_store("serving", now, lambda baseline: regressions(now, baseline), wanted.store)
 
 
 if __name__ == "__main__":
