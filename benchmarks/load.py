@@ -1,6 +1,6 @@
-"""Generate load on an HTTP server from one thread: by a number of connections (closed loop), or at a fixed rate (open).
+"""Generate load on an HTTP server: as fast as a number of connections can (closed loop) or at a fixed rate (open loop).
 
-It uses sockets and one selector without a library, because it must cost less than the server that it measures.
+One thread with sockets and a selector, without an HTTP library: the generator must cost less than the measured server.
 """
 
 import re
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 5.0
 KEPT_CONNECTIONS = 8
-"""An open loop spreads its requests over at least so many kept connections."""
+"""The minimum of connections over which an open loop spreads its kept requests."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
@@ -25,16 +25,16 @@ _CHUNK = 1 << 16
 
 
 class NothingMeasuredError(Exception):
-    """No request was answered, so there are no latencies. The text counts the failures by reason."""
+    """No request was answered, so there are no latencies; the text holds the reasons."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the load measured; sent = answered + the sum of failed.
+    """The result of a loop. sent = answered (status 2xx) + failed.
 
-    answered: with a status 2xx. failed: number by reason: `refused`, `reset`, `closed` (before the whole answer),
-    `timeout`, `status 503`, … milliseconds: latencies of the answered requests, sorted; in an open loop they count from
-    the time at which the request was due. cpu_seconds: of the generator itself.
+    failed: counts by reason: `refused`, `reset`, `closed` (no complete answer), `timeout`, `status 503`, ...
+    milliseconds: latencies of the answered requests, sorted; in an open loop from the time when a request was due.
+    cpu_seconds: used by the generator itself.
     """
 
     seconds: float
@@ -46,11 +46,11 @@ class Report:
 
     @property
     def rate(self) -> float:
-        """Answered requests a second."""
+        """Return the answers per second."""
         return self.answered / self.seconds
 
     def percentile(self, share: float) -> float:
-        """Return the milliseconds within which this share (0 to 1) of the answers arrived."""
+        """Return the milliseconds within which this share (0 to 1) of the answers came."""
         return self.milliseconds[min(int(share * len(self.milliseconds)), len(self.milliseconds) - 1)]
 
 
@@ -62,16 +62,16 @@ def closed_loop(
     headers: Mapping[str, str] | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> Report:
-    """Send requests for so many seconds; each connection sends the next one when it has the answer to the last one.
+    """Send requests over a number of connections, each as soon as the previous one is answered.
 
-    bodies are sent in turn, as POST. NothingMeasuredError when no request was answered.
+    Raise NothingMeasuredError when no request was answered.
     """
     load = _Load(url, bodies, headers, timeout)
-    end = load.started + seconds
+    end = load.began + seconds
     for _ in range(connections):
-        load.start(load.started, kept=True)
+        load.start(load.began, kept=True)
     while load.in_flight:
-        load.handle_events(load.timeout)
+        load.process_events(load.timeout)
         now = time.perf_counter()
         if now < end:
             for _ in range(connections - len(load.in_flight)):
@@ -89,28 +89,29 @@ def open_loop(
     timeout: float = TIMEOUT_SECONDS,
     stop: Event | None = None,
 ) -> Report:
-    """Send a request every 1/rate seconds, answered or not, for so many seconds or until `stop` is set.
+    """Send a request every 1/rate seconds, whether earlier ones are answered or not, for `seconds` or until `stop`.
 
-    kept: share of the requests (0 to 1) that use kept connections; each of the others opens one and closes it. bodies
-    are sent in turn, as POST. NothingMeasuredError when no request was answered.
+    kept: share of the requests (0 to 1) sent over kept connections; each other request has its own connection.
+    bodies: sent in turn, as POST.
+    Raise NothingMeasuredError when no request was answered.
     """
     load = _Load(url, bodies, headers, timeout, KEPT_CONNECTIONS)
     draw = Random(0)
     for number in range(round(rate * seconds)):
-        due = load.started + number / rate
+        due = load.began + number / rate
         while (early := due - time.perf_counter()) > 0:
-            load.handle_events(early)
+            load.process_events(early)
         if stop and stop.is_set():
             break
         load.start(due, kept=draw.random() < kept)
-        load.handle_events(0)
+        load.process_events(0)
     while load.in_flight:
-        load.handle_events(load.timeout)
+        load.process_events(load.timeout)
     return load.report()
 
 
 class _Connection:
-    """A socket with at most one request in flight. due: when to send it. events: that the selector watches."""
+    """A socket with at most one request in flight; `due` is when that one was to be sent."""
 
     __slots__ = ("due", "events", "kept", "received", "sock", "unsent")
 
@@ -120,11 +121,11 @@ class _Connection:
         self.due = 0.0
         self.unsent = b""
         self.received = b""
-        self.events = 0
+        self.events = 0  # of the selector, for which it is registered
 
 
 class _Load:
-    """The requests in flight, the idle connections, and what has been counted so far."""
+    """The requests in flight, the idle connections, and the counts so far."""
 
     def __init__(
         self,
@@ -137,25 +138,25 @@ class _Load:
         parts = urlsplit(url)
         host = parts.hostname or ""
         port = parts.port or 80
-        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        self._family = address[0]
-        self._address = address[4]
+        resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        self._family = resolved[0]
+        self._address = resolved[4]
         lines = {"Host": f"{host}:{port}", "Content-Type": "application/json", **(headers or {})}
         self._requests = {kept: [_request(parts.path, lines, body, kept) for body in bodies] for kept in (True, False)}
         self._min_connections = min_connections
         self.timeout = timeout
         self._selector = selectors.DefaultSelector()
         self._idle: deque[_Connection] = deque()
-        self.in_flight: dict[_Connection, None] = {}  # in the order in which they were started
+        self.in_flight: dict[_Connection, None] = {}  # in the order of their start
         self._open_kept = 0
         self._sent = 0
         self._failed: Counter[str] = Counter()
         self._milliseconds: list[float] = []
-        self.started = time.perf_counter()
-        self._cpu_started = time.process_time()
+        self.began = time.perf_counter()
+        self._cpu_began = time.process_time()
 
     def start(self, due: float, kept: bool) -> None:
-        """Send the next body over an idle kept connection if `kept` and enough are open, else over a new one."""
+        """Send the next body, over an idle connection if `kept` allows it and enough are open, else over a new one."""
         requests = self._requests[kept]
         request = requests[self._sent % len(requests)]
         self._sent += 1
@@ -173,15 +174,15 @@ class _Load:
         if connection.events == selectors.EVENT_READ:
             self._write(connection)
 
-    def handle_events(self, seconds: float) -> None:
-        """Wait at most so many seconds for events and handle them; drop the oldest request when it has timed out."""
+    def process_events(self, seconds: float) -> None:
+        """Handle the next events, waiting at most `seconds`; give up a request that exceeds the timeout."""
         if self.in_flight:
             oldest = next(iter(self.in_flight))
             seconds = min(seconds, oldest.due + self.timeout - time.perf_counter())
             if seconds < 0:
                 self._drop(oldest, "timeout")
                 return
-        # the timeout of the selector counts whole milliseconds, that of select microseconds
+        # The selector's own timeout counts whole milliseconds, that of select() microseconds.
         select.select([self._selector.fileno()], [], [], seconds)
         for key, events in self._selector.select(0):
             connection = key.data
@@ -191,9 +192,9 @@ class _Load:
                 self._read(connection)
 
     def report(self) -> Report:
-        """Close the connections and return what was measured. NothingMeasuredError when no request was answered."""
-        seconds = time.perf_counter() - self.started
-        cpu_seconds = time.process_time() - self._cpu_started
+        """Close the idle connections and return the counts. Raise NothingMeasuredError without any answer."""
+        seconds = time.perf_counter() - self.began
+        cpu_seconds = time.process_time() - self._cpu_began
         for connection in self._idle:
             connection.sock.close()
         self._selector.close()
@@ -208,11 +209,11 @@ class _Load:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.connect_ex(self._address)
         connection = _Connection(sock, kept)
-        self._wait(connection, selectors.EVENT_WRITE)
+        self._register(connection, selectors.EVENT_WRITE)
         self._open_kept += kept
         return connection
 
-    def _wait(self, connection: _Connection, events: int) -> None:
+    def _register(self, connection: _Connection, events: int) -> None:
         change = self._selector.modify if connection.events else self._selector.register
         change(connection.sock, events, connection)
         connection.events = events
@@ -234,7 +235,7 @@ class _Load:
         connection.unsent = connection.unsent[written:]
         events = selectors.EVENT_WRITE if connection.unsent else selectors.EVENT_READ
         if connection.events != events:
-            self._wait(connection, events)
+            self._register(connection, events)
 
     def _read(self, connection: _Connection) -> None:
         try:
@@ -272,7 +273,7 @@ class _Load:
             self._close(connection)
 
     def _drop(self, connection: _Connection, reason: str) -> None:
-        """Close a broken connection. Its request, if one is in flight, has failed."""
+        """Close a broken connection; its request in flight, if any, failed for `reason`."""
         if connection in self.in_flight:
             self._failed[reason] += 1
             del self.in_flight[connection]
@@ -293,7 +294,7 @@ def _request(path: str, headers: Mapping[str, str], body: bytes, kept: bool) -> 
 
 
 def _reason(error: OSError) -> str:
-    """Return the reason under which an error is counted."""
+    """Return the reason of a failure; Python picks the subclass of OSError by errno."""
     match error:
         case ConnectionRefusedError():
             return "refused"

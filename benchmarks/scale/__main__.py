@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.common import LINES, gold_manifest, land, run_etl, run_python, weekly_file
+from benchmarks.common import LINES, etl, land, manifest, run, weekly_file
 from benchmarks.scale import model
 from benchmarks.scale.model import Fit, Week
 from include.train.machine import cores
@@ -28,10 +28,10 @@ def weeks_at_once(source: Path, count: int, scratch: Path) -> Week:
         land(source, base)
     started = time.monotonic()
     with ThreadPoolExecutor(count) as pool:
-        jobs = list(pool.map(run_etl, bases))
+        jobs = list(pool.map(etl, bases))
     return Week(
         at_once=count,
-        lines=gold_manifest(bases[0])["rows"],
+        lines=manifest(bases[0])["rows"],
         seconds=time.monotonic() - started,
         cpu_seconds=sum(job.cpu_seconds for pair in jobs for job in pair) / count,
         peak_mb=max(job.peak_mb for pair in jobs for job in pair),
@@ -39,18 +39,18 @@ def weeks_at_once(source: Path, count: int, scratch: Path) -> Week:
 
 
 def fit(base: Path) -> Fit:
-    """Train on the gold below a base folder that `run_etl` has filled."""
+    """Train on the gold below a base folder that `etl` has filled."""
     gold = base / "processing" / "output" / "gold"
     channels = base / "input" / "data"
     channels.mkdir(parents=True)
     for split in ("train", "validation"):
         (channels / split).symlink_to(gold / f"split={split}")
     (channels / "manifest").symlink_to(gold / "_manifest")
-    manifest = gold_manifest(base)
-    baskets = sum(manifest["counts"]["train"].values())
-    cost = run_python("-m", "include.train", "fit", "--base", str(base))
+    gold_manifest = manifest(base)
+    baskets = sum(gold_manifest["counts"]["train"].values())
+    cost = run("-m", "include.train", "fit", "--base", str(base))
     metrics = json.loads((base / "model" / "metrics.json").read_text())
-    return Fit(manifest["rows"], baskets, cost, metrics["forest_nodes"], metrics["validation"]["accuracy"])
+    return Fit(gold_manifest["rows"], baskets, cost, metrics["forest_nodes"], metrics["validation"]["accuracy"])
 
 
 def objects(base: Path) -> dict[str, list[int]]:
@@ -77,7 +77,7 @@ def measure_fits(scratch: Path) -> None:
     for lines in (LINES // 2, LINES, 2 * LINES):
         base = scratch / f"fit-{lines}"
         land(weekly_file(lines), base)
-        run_etl(base)
+        etl(base)
         fits.append(fit(base))
         print("\n" + model.fit_line(fits[-1]), flush=True)
     print("\n" + model.fit_text(fits), flush=True)
