@@ -1,4 +1,4 @@
-"""Finds and ends the processes of a local stack by a variable that each of them carries in its environment."""
+"""Find and end the processes of a local stack by a variable that each of them has in its environment."""
 
 import contextlib
 import ctypes
@@ -15,30 +15,30 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
 def marked(name: str, value: str) -> list[int]:
-    """Living processes, without the caller, whose environment has name=value."""
-    found = []
+    """Return the running processes, without the caller, whose environment has name=value."""
+    pids = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.pid != os.getpid() and process.environ().get(name) == value and is_alive(process.pid):
-                found.append(process.pid)
-    return found
+                pids.append(process.pid)
+    return pids
 
 
 def members(state: str) -> list[int]:
-    """Processes of the local stack with this state folder, without the caller."""
+    """Return the processes of the local stack with this state folder, without the caller."""
     return marked(config.MARK, state)
 
 
 def terminate(pids: list[int], grace: float) -> None:
-    """SIGTERM, and after `grace` seconds SIGKILL; returns when all are gone."""
+    """Send SIGTERM, after `grace` seconds SIGKILL, and return when all have ended."""
     processes = []
     for pid in pids:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -54,6 +54,6 @@ def terminate(pids: list[int], grace: float) -> None:
 
 
 def die_with_parent() -> None:
-    """For `preexec_fn`: this child gets SIGTERM when the thread that started it ends. Linux only."""
+    """Let this child get SIGTERM when the thread that started it ends; for `preexec_fn`, on Linux."""
     if _LIBC:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

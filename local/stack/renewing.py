@@ -22,27 +22,27 @@ class Credentials(TypedDict):
 
 @cache
 def _loader() -> botocore.loaders.Loader:
-    """botocore's data files as Python objects, of all sessions: they take 10 MB and 0.1 s of CPU each time."""
+    """Return the loader that all sessions share: reading botocore's files takes 10 MB and 0.1 s of CPU each time."""
     return botocore.loaders.Loader(extra_search_paths=[str(Path(boto3.__file__).parent / "data")])
 
 
 def core() -> Any:
-    """A session of botocore without credentials."""
+    """Return a session of botocore without credentials."""
     made = botocore.session.Session()
     made.register_component("data_loader", _loader())
     return made
 
 
 def session(fetch: Callable[[], Credentials], region: str, method: str) -> boto3.Session:
-    """method: the name of this way to get credentials in botocore's logs."""
+    """Return a session that fetches its credentials again; method: how botocore's logs name their source."""
 
     def renew() -> dict[str, str]:
-        found = fetch()
+        credentials = fetch()
         return {
-            "access_key": found["AccessKeyId"],
-            "secret_key": found["SecretAccessKey"],
-            "token": found["Token"],
-            "expiry_time": found["Expiration"],
+            "access_key": credentials["AccessKeyId"],
+            "secret_key": credentials["SecretAccessKey"],
+            "token": credentials["Token"],
+            "expiry_time": credentials["Expiration"],
         }
 
     made = core()
