@@ -161,7 +161,7 @@ install: $(ENVS:%=.venv/%/lock.sha256) ## install every environment
 
 .PHONY: kube
 kube: install ## find the programs of Kubernetes (KUBE_ASSETS, cache) or build them: minutes, once
-	@$(PY) -m local.kube.assets
+	@$(PY) -m local.stack.kube_cluster
 
 .PHONY: lock lock-check
 lock: .venv/bootstrap/lock.sha256 ## write requirements/*.txt from the .in files; UPGRADE=package for a newer version

@@ -1,6 +1,6 @@
 """A small client of Airflow's REST API, as the user `admin`: what the commands and the tests need.
 
-docs/decisions/0015-own-clients.md says why it is not apache-airflow-client.
+docs/decisions/0016-own-clients.md says why it is not apache-airflow-client.
 """
 
 import json

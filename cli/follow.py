@@ -39,9 +39,9 @@ def run_url(airflow: Airflow, dag: str, run: str) -> str:
     return f"{airflow.stack.airflow_url}/dags/{dag}/runs/{run}"
 
 
-def active_tasks(airflow: Airflow, dag: str, run: str) -> str:
+def active_tasks(states: dict[str, str | None]) -> str:
     """Return the names of the tasks that are at work, separated by commas."""
-    return ", ".join(task["task_id"] for task in airflow.task_instances(dag, run) if task["state"] in ACTIVE)
+    return ", ".join(task for task, state in states.items() if state in ACTIVE)
 
 
 def failure(airflow: Airflow, dag: str, run: str) -> str:

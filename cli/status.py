@@ -63,9 +63,11 @@ def _nodes(stack: config.LocalStack) -> str:
     kubeconfig = stack.state / "kubeconfig"
     if not kubeconfig.exists():
         return "none"
-    from local.kube import assets
+    from local.stack import kube_cluster
 
-    kubectl = [str(assets.ensure() / "kubectl"), "--kubeconfig", str(kubeconfig), "--request-timeout=5s"]
+    if not (binaries := kube_cluster.find_binaries()):
+        return "unknown: the programs of Kubernetes are not built; `make kube` builds them"
+    kubectl = [str(binaries / "kubectl"), "--kubeconfig", str(kubeconfig), "--request-timeout=5s"]
     done = subprocess.run([*kubectl, "get", "nodes", "--no-headers"], capture_output=True, text=True, check=False)
     if done.returncode:
         return f"does not answer: {done.stderr.strip()}"

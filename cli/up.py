@@ -42,11 +42,11 @@ def start(stack: config.LocalStack) -> None:
 
 
 def _start_supervisor(stack: config.LocalStack) -> subprocess.Popen[bytes]:
-    from local.kube import assets
+    from local.stack import kube_cluster
 
     log = stack.state / "log" / "supervisor.log"
     log.parent.mkdir(exist_ok=True)
-    kube = {} if config.on_aws() else {"KUBE_ASSETS": str(assets.ensure())}
+    kube = {} if config.on_aws() else {"KUBE_ASSETS": str(kube_cluster.ensure_binaries())}
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "local.stack.supervisor"],

@@ -1,15 +1,17 @@
 """# scale_up
 
-Switches the environment on again: **claim** → **start_nodes** → **restore** → **verify** → **finish**. Mondays to
-Fridays at 07:00 in Ho Chi Minh City (settings `RETAIL_SCALE_UP_*`), or by hand. **Paused until you unpause it.**
+Scales the environment up again: **acquire_lock** → **start_nodes** → **restore_workloads** → **verify** → **finish**.
+Mondays to Fridays at 07:00 in Ho Chi Minh City (settings `RETAIL_SCALE_UP_*`), or by hand. **Paused until you unpause
+it.**
 
 - Restores exactly what `scale_down` recorded: sizes of node groups, replicas, autoscalers, the public endpoint. (On AWS
-  a new load balancer has a new DNS name, which `restore` prints.)
-- **verify** replays held-out baskets against the release that ran, from inside the cluster: a real prediction.
-- Only then is the record removed, and `deploy` goes on if it waited.
-- Skipped, with the reason, when nothing is down. A node group that EventBridge stopped while Airflow slept is started.
-- **Airflow was down at 07:00:** the next start makes up for it, if the hours are still on; else the run is skipped.
-- Run again after any failure: the record is still there.
+  a new load balancer has a new DNS name, which `restore_workloads` logs.)
+- **verify** replays held-out baskets against the restored release, from inside the cluster: real predictions.
+- Only then is the record removed, and a waiting `deploy` continues.
+- Skipped, with the reason, when nothing is scaled down. A node group that EventBridge stopped while Airflow was down is
+  started.
+- **If Airflow was down at 07:00**, the run starts with Airflow, unless the hours on are over: then it is skipped.
+- After any failure, run it again: the record still exists.
 """
 
 from airflow.sdk import CronTriggerTimetable, TriggerRule, chain, task
@@ -29,14 +31,14 @@ from retail_mlops.schedule import tasks
     doc_md=__doc__,
 )
 def scale_up() -> None:
-    claim = task(tasks.claim)()
+    acquire_lock = task(tasks.acquire_lock)()
     start_nodes = task(tasks.start_nodes)()
-    restore = task(tasks.restore)()
-    verify = ClusterJobOperator(task_id="verify", manifest=tasks.prediction)
-    # also when there was nothing to ask; not when nothing was restored
+    restore_workloads = task(tasks.restore_workloads)()
+    verify = ClusterJobOperator(task_id="verify", manifest=tasks.verification)
+    # also when there was no prediction to verify; not when nothing was restored
     finish = task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)(tasks.finish)()
-    chain(claim, start_nodes, restore, verify, finish)
-    restore >> finish
+    chain(acquire_lock, start_nodes, restore_workloads, verify, finish)
+    restore_workloads >> finish
 
 
 scale_up()

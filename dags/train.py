@@ -7,10 +7,10 @@ From gold to a model that a person approved or rejected:
 Mondays 02:00 in Ho Chi Minh City, or by hand.
 
 - Skipped when the newest model was trained on the same gold with the same hyperparameters; `force` trains all the same.
-- A failed gate fails the run and says which rule failed and by how much; nothing is registered.
+- A failed gate fails the run and names the rule that failed and by how much; nothing is registered.
 - Approve or reject in *Browse → Required Actions*; no answer within `approval_timeout` minutes is a rejection. Either
   answer is kept with the model package: who, when, why, on which evidence.
-- Only an approval wakes `deploy`.
+- Only an approval starts `deploy`.
 - Killing a task stops its job.
 """
 
@@ -27,7 +27,7 @@ from retail_mlops.training import tasks
 
 
 @retail_dag(
-    # without a start date, and so: a fresh Airflow does not make up for the Monday before it was installed
+    # no start date, and at most ten minutes late: a new Airflow does not catch up on the Monday before its installation
     schedule=CronTriggerTimetable("0 2 * * 1", timezone=TIMEZONE, run_immediately=dt.timedelta(minutes=10)),
     tags=[Tag.MODEL],
     max_active_runs=1,
@@ -37,13 +37,13 @@ from retail_mlops.training import tasks
             type=["null", "array"],
             items={"type": "string", "pattern": r"^20\d{4}$"},
             title="Shop weeks",
-            description="weeks to train on, for example 200607; empty: all that have gold",
+            description="weeks to train on, for example 200607; empty: all weeks that have gold",
         ),
         "hyperparameters": Param(
             {},
             type="object",
             title="Hyperparameters",
-            description=f"those to change, of {', '.join(Hyperparameters.model_fields)}",
+            description=f"values to change, of {', '.join(Hyperparameters.model_fields)}",
         ),
         "force": Param(False, type="boolean", title="Force", description="train although gold has not changed"),
         "approval_timeout": Param(
@@ -52,22 +52,22 @@ from retail_mlops.training import tasks
             minimum=1,
             maximum=7 * 24 * 60,
             title="Minutes to decide",
-            description="after that the model is rejected",
+            description="without an answer within this time the model is rejected",
         ),
     },
     doc_md=__doc__,
 )
 def train() -> None:
     plan = task(tasks.plan)()
-    fit = TrainingJobOperator(task_id="fit", config=tasks.fit_request)
+    fit = TrainingJobOperator(task_id=tasks.FIT_JOB.task_id, config=tasks.fit_request)
     evaluate = ProcessingJobOperator(task_id="evaluate", config=tasks.evaluate_request)
     judged = task(tasks.gate)(evaluate.output)
     package = task(tasks.register)(fit.output, evaluate.output)
     evidence = task(tasks.evidence)(package, evaluate.output)
     approve = DecisionOperator(
-        task_id="approve",
-        subject="Approve version {{ ti.xcom_pull(task_ids='register')['version'] }} of the price sensitivity model?",
-        body="{{ ti.xcom_pull(task_ids='evidence') }}",
+        task_id=tasks.ANSWER.task_id,
+        subject=f"Approve version {tasks.PACKAGE.template('version')} of the price sensitivity model?",
+        body=tasks.EVIDENCE.template(),
         timeout_param="approval_timeout",
         retries=0,  # a question that was answered is not asked again
     )

@@ -59,7 +59,7 @@ class Demo:
     def finish(self, stage: Stage, dag: str, run: str) -> None:
         """Wait for a run. Raise DemoError with the tail of the failed task's log when it fails."""
         ended = self.airflow.wait(
-            dag, run, STAGE_TIMEOUT, progress=lambda _: stage.show(active_tasks(self.airflow, dag, run))
+            dag, run, STAGE_TIMEOUT, progress=lambda _: stage.show(active_tasks(self.airflow.states(dag, run)))
         )
         if ended["state"] == "failed":
             raise DemoError(failure(self.airflow, dag, run))

@@ -106,8 +106,9 @@ def train(demo: Demo, stage: Stage, wait_for_person: bool) -> str:
         state = str(demo.airflow.run("train", run)["state"])
         if state in FINISHED:
             return state
-        stage.show(active_tasks(demo.airflow, "train", run))
-        return "asks" if demo.airflow.states("train", run).get("approve") == "awaiting_input" else None
+        states = demo.airflow.states("train", run)
+        stage.show(active_tasks(states))
+        return "asks" if states.get("approve") == "awaiting_input" else None
 
     late = DemoError(f"train is not done after {STAGE_TIMEOUT} s: {demo.url('train', run)}")
     if wait_until(asks_or_ended, STAGE_TIMEOUT, every=POLL_SECONDS, error=lambda: late) == "asks":

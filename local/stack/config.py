@@ -94,12 +94,6 @@ class LocalStack:
         """Return the second octet of Service addresses: 10.<octet>.x.y in the API, 127.<octet>.x.y for the proxy."""
         return 16 + 16 * self.block
 
-    def pod_octet(self, slot: int) -> int:
-        """Return the second octet of the pod addresses of the node in `slot` (0 to 14)."""
-        if not 0 <= slot < 15:
-            raise ConfigError(f"a local stack has room for 15 nodes, not for one in slot {slot}")
-        return self.service_octet + 1 + slot
-
 
 def free(port: int, address: str = "127.0.0.1") -> bool:
     """Return whether nobody listens on a port."""

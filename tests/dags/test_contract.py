@@ -75,27 +75,27 @@ def test_deploy_is_woken_by_approved_models_only(bag):
 def test_stacks_are_made_in_order(bag):
     dag = bag.dags["provision"]
     for before, after in [
-        ("check", "github_login"),
-        ("github_login", "network"),
+        ("check_account", "create_github_login"),
+        ("create_github_login", "network"),
         ("network", "lake"),
         ("lake", "registry"),
         ("registry", "identity"),
         ("identity", "cluster"),
         ("cluster", "observability"),
         ("observability", "budget"),
-        ("goes_on", "cost_tag"),
-        ("goes_on", "bootstrap"),
-        ("bootstrap", "prepare_smoke"),
-        ("prepare_smoke", "smoke"),
+        ("stop_after_dry_run", "activate_cost_tag"),
+        ("stop_after_dry_run", "bootstrap_cluster"),
+        ("bootstrap_cluster", "prepare_smoke_test"),
+        ("prepare_smoke_test", "smoke_test"),
     ]:
         assert before in upstream(dag, after)
 
 
 def test_what_the_smoke_job_needs_is_removed_whatever_its_outcome(bag):
     dag = bag.dags["provision"]
-    assert dag.get_task("clean_up_smoke").is_teardown
-    assert upstream(dag, "clean_up_smoke") == {"prepare_smoke", "smoke"}
-    assert dag.get_task("smoke").downstream_task_ids == {"clean_up_smoke"}  # its failure is the run's
+    assert dag.get_task("clean_up_smoke_test").is_teardown
+    assert upstream(dag, "clean_up_smoke_test") == {"prepare_smoke_test", "smoke_test"}
+    assert dag.get_task("smoke_test").downstream_task_ids == {"clean_up_smoke_test"}  # its failure is the run's
 
 
 def test_nothing_is_registered_before_the_gate(bag):
@@ -115,7 +115,8 @@ def test_a_green_roll_back_cannot_hide_a_failed_release(bag):
     roll_back = deploy.get_task("roll_back")
     assert roll_back.trigger_rule == "one_failed"
     assert roll_back.upstream_task_ids == {
-        "canary", "canary_rollout", "verify_canary", "join", "bake", "promote", "rollout", "verify"
+        "apply_canary", "wait_for_canary", "verify_canary", "shift_traffic", "bake", "promote",
+        "wait_for_rollout", "verify",
     }  # fmt: skip
     assert deploy.get_task("remove_canary").downstream_task_ids == set()  # a leaf: upstream_failed fails the run
     assert "roll_back" not in ancestors(deploy, "remove_canary")
@@ -123,10 +124,10 @@ def test_a_green_roll_back_cannot_hide_a_failed_release(bag):
 
 def test_no_user_meets_a_canary_before_it_is_verified_and_nothing_is_promoted_before_its_bake(bag):
     deploy = bag.dags["deploy"]
-    assert {"canary", "canary_rollout", "verify_canary"} <= ancestors(deploy, "join")
-    assert upstream(deploy, "promote") == {"join", "bake"}
+    assert {"apply_canary", "wait_for_canary", "verify_canary"} <= ancestors(deploy, "shift_traffic")
+    assert upstream(deploy, "promote") == {"shift_traffic", "bake"}
     assert deploy.get_task("promote").trigger_rule == "none_failed_min_one_success"  # a bake may be left out
-    assert upstream(deploy, "remove_canary") == {"record"}
+    assert upstream(deploy, "remove_canary") == {"record_release"}
 
 
 def test_gold_is_emitted_by_publishing_only(bag):
@@ -140,17 +141,17 @@ def test_only_the_cost_schedule_waits_for_the_user_to_enable_it(bag):
 
 def test_nothing_goes_down_before_it_is_recorded_and_no_endpoint_comes_before_its_pods(bag):
     assert [task.task_id for task in bag.dags["scale_down"].topological_sort()] == [
-        "record",
+        "record_state",
         "close_endpoint",
-        "drain",
+        "drain_nodes",
         "stop_nodes",
-        "prove",
-        "publish",
+        "verify_stopped",
+        "publish_savings",
     ]
     assert [task.task_id for task in bag.dags["scale_up"].topological_sort()] == [
-        "claim",
+        "acquire_lock",
         "start_nodes",
-        "restore",
+        "restore_workloads",
         "verify",
         "finish",
     ]
@@ -158,16 +159,16 @@ def test_nothing_goes_down_before_it_is_recorded_and_no_endpoint_comes_before_it
 
 def test_record_is_removed_only_after_a_prediction_or_when_there_is_nothing_to_predict(bag):
     finish = bag.dags["scale_up"].get_task("finish")
-    assert finish.upstream_task_ids == {"restore", "verify"}
+    assert finish.upstream_task_ids == {"restore_workloads", "verify"}
     assert finish.trigger_rule == "none_failed_min_one_success"
 
 
 def test_deploy_waits_before_it_does_anything(bag):
-    waiting = bag.dags["deploy"].get_task("wait_until_up")
+    waiting = bag.dags["deploy"].get_task("wait_until_scaled_up")
     assert waiting.upstream_task_ids == set()
     assert waiting.mode == "reschedule"
-    assert upstream(bag.dags["deploy"], "endpoint") == {"wait_until_up"}
-    assert upstream(bag.dags["deploy"], "resolve") == {"endpoint"}
+    assert upstream(bag.dags["deploy"], "update_endpoint") == {"wait_until_scaled_up"}
+    assert upstream(bag.dags["deploy"], "choose_release") == {"update_endpoint"}
 
 
 def ancestors(dag, task_id):
@@ -181,42 +182,60 @@ def ancestors(dag, task_id):
 
 def test_nothing_is_torn_down_before_the_plan_and_the_answer(bag):
     teardown = bag.dags["teardown"]
-    before = {"plan", "whether_to_ask", "ask", "begin"}
+    before = {"plan_deletion", "choose_path", "confirm_deletion", "check_confirmation"}
     assert before < set(teardown.task_ids)
     for task_id in set(teardown.task_ids) - before:
-        assert {"plan", "begin"} <= ancestors(teardown, task_id)
-    assert upstream(teardown, "begin") == {"ask", "whether_to_ask"}
+        assert {"plan_deletion", "check_confirmation"} <= ancestors(teardown, task_id)
+    assert upstream(teardown, "check_confirmation") == {"confirm_deletion", "choose_path"}
 
 
 def test_teardown_removes_in_order(bag):
     teardown = bag.dags["teardown"]
-    stacks = [f"stack_{name}" for name in reversed((*ORDER, AUDIT))]
-    order = ["jobs", "endpoint", "workloads", "cluster", "images", "packages", "logs", *stacks, "retained", "inventory"]
+    stacks = [f"delete_stack_{name}" for name in reversed((*ORDER, AUDIT))]
+    order = [
+        "stop_jobs",
+        "remove_endpoint",
+        "remove_workloads",
+        "delete_cluster",
+        "delete_images",
+        "delete_model_packages",
+        "delete_logs",
+        *stacks,
+        "delete_retained",
+        "verify_deleted",
+    ]
     for position, task_id in enumerate(order):
         assert set(order[:position]) <= ancestors(teardown, task_id)
 
 
 def test_the_inventory_looks_after_a_failed_step_but_not_after_a_refusal(bag):
     teardown = bag.dags["teardown"]
-    inventory = teardown.get_task("inventory")
+    inventory = teardown.get_task("verify_deleted")
     assert inventory.trigger_rule == "all_done_min_one_success"
-    assert upstream(teardown, "inventory") == {task.task_id for task in teardown.tasks} - {
-        "plan",
-        "whether_to_ask",
-        "ask",
-        "inventory",
+    assert upstream(teardown, "verify_deleted") == {task.task_id for task in teardown.tasks} - {
+        "plan_deletion",
+        "choose_path",
+        "confirm_deletion",
+        "verify_deleted",
     }
-    assert [task.task_id for task in teardown.tasks if not task.downstream_task_ids] == ["inventory"]
+    assert [task.task_id for task in teardown.tasks if not task.downstream_task_ids] == ["verify_deleted"]
 
 
 def test_keep_data_is_the_lakes_only(bag):
-    kept = {task.component: task.kept_by for task in bag.dags["teardown"].tasks if task.task_id.startswith("stack_")}
+    kept = {
+        task.component: task.keep_param
+        for task in bag.dags["teardown"].tasks
+        if task.task_id.startswith("delete_stack_")
+    }
     assert {component for component, param in kept.items() if param == "keep_data"} == {"lake"}
     assert set(kept) == {*ORDER, AUDIT}
 
 
-AS_THE_PERSON = {"provision": "retail_mlops.provision.tasks", "teardown": "retail_mlops.teardown.tasks"}
-"""DAG → the only module that its Python tasks are from."""
+AS_THE_PERSON = {
+    "provision": {"retail_mlops.provision.tasks", "retail_mlops.provision.smoke_test"},
+    "teardown": {"retail_mlops.teardown.tasks"},
+}
+"""DAG → the only modules that its Python tasks are from."""
 
 
 def connections(dag):
@@ -233,7 +252,11 @@ def modules(dag):
 def clients(module):
     """Source text of the connection with which a module's functions make each of their AWS clients; "" for none."""
     calls = [node for node in ast.walk(ast.parse(inspect.getsource(sys.modules[module]))) if isinstance(node, ast.Call)]
-    made = [call for call in calls if re.search(r"(Hook|^Clients)$", ast.unparse(call.func))]
+    made = [
+        call
+        for call in calls
+        if re.search(r"(Hook|^Clients|is_scaled_down|is_stopped|smoke_buckets\.remove_all)$", ast.unparse(call.func))
+    ]
     named = [[word.value for word in call.keywords if word.arg == "aws_conn_id"] or call.args[:1] for call in made]
     return [ast.unparse(given[0]) if given else "" for given in named]
 
@@ -243,8 +266,8 @@ def test_provision_and_teardown_run_as_the_person(bag, dag_id):
     """Their operators, and every client that their Python tasks make."""
     dag = bag.dags[dag_id]
     assert connections(dag) == {"aws_admin"}
-    assert modules(dag) == {AS_THE_PERSON[dag_id]}
-    made = clients(AS_THE_PERSON[dag_id])
+    assert modules(dag) == AS_THE_PERSON[dag_id]
+    made = [connection for module in AS_THE_PERSON[dag_id] for connection in clients(module)]
     assert len(made) > 5
     assert set(made) == {"ADMIN"}
 

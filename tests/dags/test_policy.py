@@ -20,7 +20,12 @@ from retail_mlops.triggers.sagemaker import StoppingJobTrigger
 FILES = sorted(path for path in (ROOT / "dags").glob("*.py") if path.name != "__init__.py")
 DAG_IDS = [path.stem for path in FILES]
 TAGS = {str(tag) for tag in Tag}
-NEVER_RETRIED = {("train", "approve"), ("etl", "raw_landed"), ("deploy", "wait_until_up"), ("teardown", "ask")}
+NEVER_RETRIED = {
+    ("train", "approve"),
+    ("etl", "raw_landed"),
+    ("deploy", "wait_until_scaled_up"),
+    ("teardown", "confirm_deletion"),
+}
 """A question that was answered is not asked again; a wait of hours is not waited again."""
 WITHOUT_A_CLOCK = {"provision", "deploy", "teardown"}
 """DAGs that a person or an asset starts."""

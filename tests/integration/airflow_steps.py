@@ -20,7 +20,7 @@ from retail_mlops.hooks.eks_nodegroups import NodeGroupHook
 from retail_mlops.hooks.model_registry import RegistryHook
 from retail_mlops.hooks.s3_lake import LakeHook
 from retail_mlops.operators.sagemaker import ProcessingJobOperator
-from retail_mlops.schedule.running import RunningHook
+from retail_mlops.schedule.running_resources import RunningResourcesHook
 from retail_mlops.triggers.sagemaker import StoppingJobTrigger
 
 PROBE = "tmp/permissions/probe"
@@ -157,17 +157,17 @@ def resize_nodes(name):
 
 @step
 def count_instances(name):
-    RunningHook().instances()
+    RunningResourcesHook().instances()
 
 
 @step
 def count_balancers(name):
-    RunningHook().balancers()
+    RunningResourcesHook().balancers()
 
 
 @step
 def count_jobs(name):
-    RunningHook().jobs()
+    RunningResourcesHook().jobs()
 
 
 # --- watching ---

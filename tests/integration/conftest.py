@@ -14,8 +14,7 @@ import pytest
 from cli.airflow_client import Airflow
 from include.settings import settings
 from local.aws.credentials import session
-from local.kube import assets
-from local.stack import config
+from local.stack import config, kube_cluster
 from tests.private_stack import private_stack, run
 
 
@@ -51,7 +50,7 @@ class Live:
     def kubectl(self, *args: str, check: bool = True, kubeconfig: Path | None = None) -> str:
         """kubectl as the cluster's administrator; its output, errors included."""
         login = kubeconfig or self.stack.state / "kubeconfig"
-        command = [assets.ensure() / "kubectl", "--kubeconfig", login, *args]
+        command = [kube_cluster.ensure_binaries() / "kubectl", "--kubeconfig", login, *args]
         done = subprocess.run(command, capture_output=True, text=True)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout + done.stderr

@@ -45,10 +45,10 @@ def test_provision_again_changes_no_stack_and_ends_with_the_smoke_job(live):
     before = stacks(live)
     run, state, tasks = provision(live)
     assert state == "success"
-    of_an_alb = {"controller_image": "skipped", "controller": "skipped"}
+    of_an_alb = {"copy_controller_image": "skipped", "install_controller": "skipped"}
     assert {task: one for task, one in tasks.items() if one != "success"} == of_an_alb
     assert "is up to date" in log(live, run, "cluster")
-    assert '"result": "passed"' in log(live, run, "smoke")
+    assert '"result": "passed"' in log(live, run, "smoke_test")
     assert stacks(live) == before
     assert smoke_buckets(live) == []
 
@@ -56,8 +56,8 @@ def test_provision_again_changes_no_stack_and_ends_with_the_smoke_job(live):
 @pytest.mark.faults
 def test_role_that_may_do_more_fails_the_smoke_job_and_is_named(live, too_much):
     run, state, tasks = provision(live)
-    assert (state, tasks["smoke"], tasks["clean_up_smoke"]) == ("failed", "failed", "success")
-    assert f"s3://{settings().bucket}/tmp/.smoke: allowed, and must not be" in log(live, run, "smoke")
+    assert (state, tasks["smoke_test"], tasks["clean_up_smoke_test"]) == ("failed", "failed", "success")
+    assert f"s3://{settings().bucket}/tmp/.smoke: allowed, and must not be" in log(live, run, "smoke_test")
     assert smoke_buckets(live) == []
 
 
@@ -69,6 +69,6 @@ def test_dry_run_shows_what_was_changed_by_hand_and_touches_nothing(live):
         run, state, tasks = provision(live, dry_run=True)
     finally:
         s3.put_bucket_versioning(Bucket=settings().bucket, VersioningConfiguration={"Status": "Enabled"})
-    assert (state, tasks["smoke"]) == ("success", "skipped")
+    assert (state, tasks["smoke_test"]) == ("success", "skipped")
     assert "Bucket (AWS::S3::Bucket) was modified: /VersioningConfiguration/Status" in log(live, run, "lake")
     assert stacks(live) == before

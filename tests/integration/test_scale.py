@@ -13,7 +13,7 @@ from include import lake
 from include.settings import CLUSTER_NAME, METRIC_NAMESPACE, settings
 from tests.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 GROUP = {"clusterName": CLUSTER_NAME, "nodegroupName": settings().nodegroup}
 HELD = """
@@ -119,7 +119,7 @@ def before(schedule):
 def test_nothing_to_restore_is_said_and_changes_nothing(schedule, before):
     run, tasks = succeed(schedule, "scale_up")
     assert set(tasks.values()) == {"skipped"}
-    assert "nothing is scaled down" in schedule.airflow.log("scale_up", run, "claim")
+    assert "nothing is scaled down" in schedule.airflow.log("scale_up", run, "acquire_lock")
     assert shape(schedule) == before[0]
 
 
@@ -132,8 +132,8 @@ def test_pod_that_a_budget_holds_fails_the_drain_and_keeps_the_nodes(schedule, b
     schedule.kubectl("wait", "--for=condition=Ready", "pod/held", "-n", "mlops", "--timeout=60s")
     run = schedule.airflow.trigger("scale_down")
     state, tasks = ended(schedule, "scale_down", run)
-    assert (state, tasks["drain"], tasks["stop_nodes"]) == ("failed", "failed", "upstream_failed")
-    assert "held" in (log := schedule.airflow.log("scale_down", run, "drain"))
+    assert (state, tasks["drain_nodes"], tasks["stop_nodes"]) == ("failed", "failed", "upstream_failed")
+    assert "held" in (log := schedule.airflow.log("scale_down", run, "drain_nodes"))
     assert "disruption budget" in log
     assert len(nodes(schedule)) == before[0]["group"]["desiredSize"]
     assert record(schedule)["state"]["workloads"] == [{"name": "retail-api", "replicas": before[0]["replicas"]}]
@@ -156,8 +156,8 @@ def test_instance_and_load_balancer_that_stay_fail_the_proof_by_name(schedule, b
     try:
         run = schedule.airflow.trigger("scale_down")
         state, tasks = ended(schedule, "scale_down", run)
-        assert (state, tasks["stop_nodes"], tasks["prove"]) == ("failed", "success", "failed")
-        log = schedule.airflow.log("scale_down", run, "prove")
+        assert (state, tasks["stop_nodes"], tasks["verify_stopped"]) == ("failed", "success", "failed")
+        log = schedule.airflow.log("scale_down", run, "verify_stopped")
         assert planted in log
         assert "left-behind" in log
         assert record(schedule)["state"] == good["state"], "a half-stopped environment replaced the good record"
@@ -209,9 +209,9 @@ def test_second_scale_down_proves_it_again_and_keeps_the_record(schedule):
 def test_deploy_waits_while_the_environment_is_down_and_goes_on_when_it_is_up(schedule, before):
     waiting = schedule.airflow.trigger("deploy", {"force": True})
     held = "up_for_reschedule"
-    until(lambda: schedule.airflow.states("deploy", waiting).get("wait_until_up") == held, 60, "deploy waits")
-    assert "waiting for scale_up" in schedule.airflow.log("deploy", waiting, "wait_until_up")
-    assert schedule.airflow.states("deploy", waiting)["resolve"] is None
+    until(lambda: schedule.airflow.states("deploy", waiting).get("wait_until_scaled_up") == held, 60, "deploy waits")
+    assert "waiting for scale_up" in schedule.airflow.log("deploy", waiting, "wait_until_scaled_up")
+    assert schedule.airflow.states("deploy", waiting)["choose_release"] is None
 
     succeed(schedule, "scale_up")
     assert record(schedule) is None
@@ -227,7 +227,11 @@ def test_deploy_waits_while_the_environment_is_down_and_goes_on_when_it_is_up(sc
 @pytest.mark.faults
 def test_scale_down_waits_for_a_deploy_and_a_busy_node_group_and_scale_up_for_scale_down(schedule, before):
     deploying = schedule.airflow.trigger("deploy", {"force": True})
-    until(lambda: schedule.airflow.states("deploy", deploying).get("wait_until_up") == "success", 60, "deploy begins")
+    until(
+        lambda: schedule.airflow.states("deploy", deploying).get("wait_until_scaled_up") == "success",
+        60,
+        "deploy begins",
+    )
     down = schedule.airflow.trigger("scale_down")
     until(lambda: record(schedule), 60, "scale_down has its turn")
     up = schedule.airflow.trigger("scale_up")
@@ -238,9 +242,9 @@ def test_scale_down_waits_for_a_deploy_and_a_busy_node_group_and_scale_up_for_sc
     schedule.client("eks").update_nodegroup_config(**GROUP, scalingConfig={"desiredSize": size})
 
     assert ended(schedule, "scale_down", down)[0] == "success"
-    assert f"deploy is under way (run {deploying})" in schedule.airflow.log("scale_down", down, "record")
+    assert f"deploy is under way (run {deploying})" in schedule.airflow.log("scale_down", down, "record_state")
     assert ended(schedule, "scale_up", up)[0] == "success"
-    assert f"scale_down/{down} is under way" in schedule.airflow.log("scale_up", up, "claim")
+    assert f"scale_down/{down} is under way" in schedule.airflow.log("scale_up", up, "acquire_lock")
     schedule.wait_for_endpoint()
     assert served(schedule)["release"] == released
     assert shape(schedule)["replicas"] == before[0]["replicas"]

@@ -29,7 +29,7 @@ from local.stack.code_images import CONTENTS
 from local.stack.processes import members
 from tests.waiting import until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 
 RATE = 200
 LONGEST = 300
@@ -170,7 +170,7 @@ def test_public_endpoint_goes_and_comes_back_at_the_same_address(live):
     same = {"force": False, "image": record(live, stable(live)["release"])["release"]["image"]}
     try:
         state, tasks = ended(live, deploy(live, public_endpoint="off", **same))
-        assert (state, tasks["endpoint"], tasks["resolve"]) == ("success", "success", "skipped")
+        assert (state, tasks["update_endpoint"], tasks["choose_release"]) == ("success", "success", "skipped")
         with pytest.raises(urllib.error.URLError):
             urllib.request.urlopen(live.demo["endpoint"] + "/ready", timeout=5)
         ended(live, deploy(live, **same))
@@ -239,7 +239,7 @@ def untouched(live):
 @pytest.mark.parametrize(
     ("change", "task", "reason"),
     [
-        pytest.param(CRASHES, "canary_rollout", "broken on purpose", id="crashes"),
+        pytest.param(CRASHES, "wait_for_canary", "broken on purpose", id="crashes"),
         pytest.param(SLOW, "bake", "the canary's p95 is", id="slow"),
         pytest.param(WRONG, "verify_canary", "prediction is", id="wrong"),
     ],
@@ -263,24 +263,24 @@ def test_canary_whose_package_is_rejected_meanwhile_refuses_to_start(live, traff
     sagemaker, arn = live.client("sagemaker"), record(live, stable(live)["release"])["release"]["model_package_arn"]
     with traffic() as seen:
         run = deploy(live)
-        after(live, run, "resolve")
+        after(live, run, "choose_release")
         sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Rejected")
         try:
             ended(live, run)
         finally:
             sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
-    untouched(run, seen, "canary_rollout", "must not be served")
+    untouched(run, seen, "wait_for_canary", "must not be served")
 
 
 def test_canary_whose_image_is_gone_cannot_be_pulled(live, traffic, changed_image, untouched):
     image = changed_image("api/pages/index.html", "</html>", "<!-- will be gone --></html>")
     with traffic() as seen:
         run = deploy(live, image=image)
-        after(live, run, "resolve")
+        after(live, run, "choose_release")
         name, _, digest = image.partition("@")
         live.client("ecr").batch_delete_image(repositoryName=name.partition("/")[2], imageIds=[{"imageDigest": digest}])
         ended(live, run)
-    untouched(run, seen, "canary_rollout", "Failed to pull image")
+    untouched(run, seen, "wait_for_canary", "Failed to pull image")
 
 
 def test_canary_whose_bundle_was_tampered_with_refuses_it(live, traffic, untouched):
@@ -288,13 +288,13 @@ def test_canary_whose_bundle_was_tampered_with_refuses_it(live, traffic, untouch
     good = live.client("s3").get_object(Bucket=settings().bucket, Key=lake.release_model(before))["Body"].read()
     with traffic() as seen:
         run = deploy(live)
-        after(live, run, "stage")
+        after(live, run, "stage_bundle")
         release = until(lambda: newest_staged(live, before), 10, "the release's copy", longest=0.05)
         live.client("s3").put_object(
             Bucket=settings().bucket, Key=lake.release_model(release), Body=good[:-100] + bytes(100)
         )
         ended(live, run)
-    untouched(run, seen, "canary_rollout", "")
+    untouched(run, seen, "wait_for_canary", "")
 
 
 def newest_staged(live, but):
@@ -353,7 +353,7 @@ def test_lost_node_is_replaced_without_a_person_during_a_release(live, traffic):
     first, *_ = get(live, "pods", "-l", f"{LABEL},retail-mlops/track=stable")["items"]
     with traffic() as seen:
         run = deploy(live, bake_seconds=0)
-        after(live, run, "join")
+        after(live, run, "shift_traffic")
         live.client("ec2").terminate_instances(InstanceIds=[first["spec"]["nodeName"]])
         released(live, run)
     assert lost(seen) <= RATE * (ENDPOINT_LAG + 2.5), "those of the pods that went with it, until the Services follow"
@@ -374,7 +374,7 @@ def test_control_plane_that_restarts_is_not_noticed(live, traffic):
 def test_deploy_that_was_killed_half_way_is_finished_by_the_next(live, traffic):
     with traffic() as seen:
         run = deploy(live, bake_seconds=120)
-        after(live, run, "join")
+        after(live, run, "shift_traffic")
         until(lambda: live.airflow.states("deploy", run)["bake"] == "running", 30, "it bakes")
         live.airflow.call("PATCH", f"/dags/deploy/dagRuns/{run}", {"state": "failed"})
         assert canaries(live), "the run had no time to tidy up"

@@ -15,7 +15,7 @@ from include.settings import CLUSTER_NAME, settings
 from local.stack.processes import members
 from tests.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 CONFIRMED = {"confirm": settings().environment, "confirm_twice": False}
 OURS = f"mlops-retail-{settings().environment}"
@@ -57,7 +57,7 @@ def test_wrong_name_is_refused_and_nothing_is_touched(live):
     state, log = ended(live, run)
     assert state == "failed"
     assert "nothing was touched" in log
-    assert live.airflow.states("teardown", run)["inventory"] == "upstream_failed"
+    assert live.airflow.states("teardown", run)["verify_deleted"] == "upstream_failed"
     assert stacks(live) == before
 
 
@@ -78,14 +78,15 @@ def test_run_of_another_dag_is_named_and_nothing_is_touched(live):
 def test_second_question_shows_the_cost_and_its_rejection_deletes_nothing(live):
     before = stacks(live)
     run = live.airflow.trigger("teardown", {"confirm": settings().environment})
-    until(lambda: live.airflow.states("teardown", run).get("plan") in ENDED, 120, "the plan")
-    assert live.airflow.states("teardown", run)["plan"] == "success", live.airflow.log("teardown", run, "plan")
+    until(lambda: live.airflow.states("teardown", run).get("plan_deletion") in ENDED, 120, "the plan")
+    state = live.airflow.states("teardown", run)["plan_deletion"]
+    assert state == "success", live.airflow.log("teardown", run, "plan_deletion")
     question = until(lambda: live.airflow.questions("teardown", run), 60, "the second question")[0]
     assert "USD" in question["body"]
     assert f"cluster/{CLUSTER_NAME}" in question["body"]
     assert settings().bucket in question["body"]
     time.sleep(ANSWER_DELAY)
-    live.airflow.answer("teardown", run, "ask", "Reject")
+    live.airflow.answer("teardown", run, "confirm_deletion", "Reject")
     state, log = ended(live, run)
     assert state == "failed"
     assert "nothing was deleted" in log
@@ -110,7 +111,7 @@ def test_scaled_down_it_goes_too_and_the_data_it_kept_serves_the_next_environmen
     run = live.airflow.trigger("teardown", {**CONFIRMED, "keep_data": True})
 
     assert ended(live, run, 420) == ("success", "")
-    assert settings().bucket in live.airflow.log("teardown", run, "inventory").partition("kept:")[2]
+    assert settings().bucket in live.airflow.log("teardown", run, "verify_deleted").partition("Kept:")[2]
     assert list(stacks(live)) == [f"{OURS}-lake"]
     assert live.client("eks").list_clusters()["clusters"] == []
     assert {layer: objects(live, f"{layer}/") for layer in lake} == lake
@@ -165,7 +166,7 @@ def test_killed_half_way_and_run_again_it_names_each_planted_leftover_and_nothin
     assert control_plane(live)
     killed = live.airflow.trigger("teardown", CONFIRMED)
     until(
-        lambda: live.airflow.states("teardown", killed)["cluster"] in ("running", "deferred"),
+        lambda: live.airflow.states("teardown", killed)["delete_cluster"] in ("running", "deferred"),
         180,
         "the cluster's deletion",
     )
@@ -176,7 +177,7 @@ def test_killed_half_way_and_run_again_it_names_each_planted_leftover_and_nothin
     assert state == "failed"
     for name in planted:
         assert name in log, name
-    assert f"{len(planted)} things of {settings().environment} are left" in log
+    assert f"{len(planted)} resources of {settings().environment} are left" in log
     assert stacks(live) == {}
     assert live.client("eks").list_clusters()["clusters"] == []
     until(lambda: not control_plane(live), 30, "the control plane's processes end")
@@ -189,8 +190,8 @@ def test_run_again_after_the_leftovers_are_gone_it_proves_that_nothing_is_left(l
     run = live.airflow.trigger("teardown", CONFIRMED)
 
     assert ended(live, run) == ("success", "")
-    log = live.airflow.log("teardown", run, "inventory")
-    assert f"nothing of {settings().environment} is left" in log
+    log = live.airflow.log("teardown", run, "verify_deleted")
+    assert f"Nothing of {settings().environment} is left" in log
     assert "user/bootstrap" in log
     assert [bucket["Name"] for bucket in live.client("s3").list_buckets()["Buckets"]] == []
     assert live.client("elbv2").describe_load_balancers()["LoadBalancers"] == []

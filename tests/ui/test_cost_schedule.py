@@ -30,7 +30,7 @@ def test_scale_down_leaves_no_node_and_no_endpoint(
 ) -> None:
     run = submit(signed_in, open_form(signed_in, "scale_down"), "scale_down")
     assert airflow.wait("scale_down", run, timeout=300)["state"] == "success"
-    show_log(signed_in, "scale_down", run, "prove")
+    show_log(signed_in, "scale_down", run, "verify_stopped")
     expect(signed_in.get_by_text("no node, no instance and no load balancer is left").first).to_be_visible()
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(demo["endpoint"] + "/ready", timeout=5)

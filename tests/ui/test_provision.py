@@ -19,5 +19,5 @@ def test_environment_is_made_from_nothing(signed_in: Page, airflow: Airflow) -> 
     run = submit(signed_in, open_form(signed_in, "provision"), "provision")
     assert airflow.wait("provision", run, timeout=240)["state"] == "success"
     expect(signed_in.get_by_text("Success").first).to_be_visible()
-    show_log(signed_in, "provision", run, "prepare_smoke")
+    show_log(signed_in, "provision", run, "prepare_smoke_test")
     expect(signed_in.get_by_text("make image").first).to_be_visible()

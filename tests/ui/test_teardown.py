@@ -16,7 +16,7 @@ def test_wrong_name_is_refused(signed_in: Page, airflow: Airflow, demo: dict[str
     form.locator("[name=element_confirm]").fill("production")
     run = submit(signed_in, form, "teardown")
     assert airflow.wait("teardown", run, timeout=60)["state"] == "failed"
-    show_log(signed_in, "teardown", run, "plan")
+    show_log(signed_in, "teardown", run, "plan_deletion")
     expect(signed_in.get_by_text("nothing was touched").first).to_be_visible()
 
 
@@ -24,10 +24,10 @@ def test_environment_goes_after_a_second_question(signed_in: Page, airflow: Airf
     form = open_form(signed_in, "teardown")
     form.locator("[name=element_confirm]").fill(demo["environment"])
     run = submit(signed_in, form, "teardown")
-    wait_for_question(airflow, "teardown", run, "ask")
+    wait_for_question(airflow, "teardown", run, "confirm_deletion")
     answer(signed_in, "Delete the environment for good?", "Approve", "the course is over", ["USD"])
     assert airflow.wait("teardown", run, timeout=300)["state"] == "success"
-    show_log(signed_in, "teardown", run, "inventory")
+    show_log(signed_in, "teardown", run, "verify_deleted")
     expect(signed_in.get_by_text("is left", exact=False).first).to_be_visible()
 
 

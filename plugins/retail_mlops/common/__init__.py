@@ -1,1 +1,1 @@
-"""What all DAGs share: defaults, errors, names, log lines, job requests, stacks."""
+"""What several DAGs share; imports no feature package."""

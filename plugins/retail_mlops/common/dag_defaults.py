@@ -1,4 +1,4 @@
-"""What every DAG of the project has in common: owner, tags, retries, failure notification, the assets between them."""
+"""The defaults of every DAG: owner, tags, retries, failure notification; and the assets between the DAGs."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from include.settings import TIMEZONE, settings
 from retail_mlops.common.notifications import notify_failure
 
 ROOT: Final = Path(__file__).resolve().parents[3]
-"""The checkout: infra/ and k8s/ lie here."""
+"""The folder of the repository, which holds infra/ and k8s/."""
 ADMIN: Final = "aws_admin"
-"""Connection of the person who owns the account's resources; provision and teardown."""
+"""Connection of the person who owns the account's resources, for provision and teardown."""
 AIRFLOW: Final = "aws_default"
-"""Connection that assumes the role of the identity stack; everything else."""
+"""Connection that assumes the role of the identity stack, for everything else."""
 
 
 class Tag(StrEnum):
-    """The only tags there are."""
+    """The tags that a DAG may have."""
 
     PLATFORM = "platform"
     DATA = "data"
@@ -41,9 +41,9 @@ def local_midnight(year: int, month: int, day: int) -> pendulum.DateTime:
 def retail_dag(
     *, tags: list[Tag], is_paused_upon_creation: bool = False, **options: Any
 ) -> Callable[[Callable], Callable]:
-    """`airflow.sdk.dag` with the project's defaults; the function's docstring-free name is the DAG's id.
+    """Return `airflow.sdk.dag` with the project's defaults; the function's name is the DAG's id.
 
-    Tasks are retried with a back-off: each of them may be repeated safely. A RetailError is never retried.
+    Tasks are retried with a back-off, for each can be repeated safely. A RetailError is never retried.
     """
     return dag(
         tags=[str(tag) for tag in tags],

@@ -4,8 +4,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 
 class RetailError(AirflowFailException):
-    """Something that trying again cannot mend. The text says what was wrong, where, and what to do.
+    """An error that a retry cannot fix. The text says what is wrong, where, and what to do.
 
-    Airflow does not retry it. A failure that may pass (AWS throttling, a lost connection) is left to be the
-    exception that it was, and is retried.
+    Airflow does not retry the task. A failure that may pass (AWS throttling, a lost connection) keeps its own type and
+    is retried.
     """

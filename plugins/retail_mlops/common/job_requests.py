@@ -1,4 +1,4 @@
-"""The requests for SageMaker jobs, as pure functions of settings and names; tests hold them against AWS's models."""
+"""The requests for SageMaker jobs, from settings and names; tests validate them against AWS's models. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from urllib.parse import urlparse
 from include import lake
 from include.settings import settings
 
-JOBS_READ: Final = ("environment", "row_tolerance", "split_salt", "min_accuracy", "min_macro_f1", "control_margin")
-"""Settings that a job's code asks for; a job sees the values of the Airflow that started it."""
+JOB_SETTINGS: Final = ("environment", "row_tolerance", "split_salt", "min_accuracy", "min_macro_f1", "control_margin")
+"""Settings that a job's code reads; a job gets the values of the Airflow that started it."""
 VOLUME_GB: Final = 30
 METRICS: Final = ("accuracy", "macro_f1")
 
@@ -28,43 +28,44 @@ class Source:
 
 
 def url(key: str) -> str:
-    """s3:// URL of a key of the lake."""
+    """Return the s3:// URL of a key of the lake."""
     return f"s3://{settings().bucket}/{key}"
 
 
 def key(url: str) -> str:
-    """The key in an s3:// URL of the lake."""
+    """Return the key in an s3:// URL of the lake."""
     return urlparse(url).path.lstrip("/")
 
 
 def manifest_file(keys: list[str], below: str) -> str:
-    """SageMaker's manifest of objects: JSON [{"prefix": …}, "relative key", …].
+    """Return SageMaker's manifest of objects: JSON [{"prefix": …}, "relative key", …].
 
     keys: keys of the lake, all below `below`; a job finds each at that relative path in its channel.
     """
-    strays = [key for key in keys if not key.startswith(below)]
-    if strays or not keys:
-        raise ValueError(f"a manifest needs keys below {below}, got {strays or keys}")
+    outside = [key for key in keys if not key.startswith(below)]
+    if outside or not keys:
+        raise ValueError(f"a manifest needs keys below {below}, got {outside or 'none'}")
     return json.dumps([{"prefix": url(below)}, *(key.removeprefix(below) for key in sorted(keys))])
 
 
 def tags(component: str) -> list[dict[str, str]]:
+    """Return the project's tags in the form of AWS's APIs."""
     return [{"Key": key, "Value": value} for key, value in (settings().tags | {"Component": component}).items()]
 
 
 def environment() -> dict[str, str]:
-    return {f"RETAIL_{name.upper()}": str(getattr(settings(), name)) for name in JOBS_READ}
+    """Return the environment variables of a job."""
+    return {f"RETAIL_{name.upper()}": str(getattr(settings(), name)) for name in JOB_SETTINGS}
 
 
 def processing(
     command: list[str], image: str, inputs: Mapping[str, Source], outputs: Mapping[str, str], component: str
 ) -> dict[str, Any]:
-    """CreateProcessingJob without its name.
+    """Return the request of CreateProcessingJob without the job's name.
 
     command: module and arguments; inputs and outputs: name of the folder below /opt/ml/processing/{input,output} →
-    where it is filled from, or the URL it is uploaded to.
+    its source, or the URL that it is uploaded to.
     """
-    ours = settings()
     return {
         "AppSpecification": {
             "ImageUri": image,
@@ -99,20 +100,19 @@ def processing(
         "ProcessingResources": {
             "ClusterConfig": {
                 "InstanceCount": 1,
-                "InstanceType": ours.processing_instance,
+                "InstanceType": settings().processing_instance,
                 "VolumeSizeInGB": VOLUME_GB,
             }
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": ours.job_max_runtime_seconds},
-        "RoleArn": ours.role("job"),
+        "StoppingCondition": {"MaxRuntimeInSeconds": settings().job_max_runtime_seconds},
+        "RoleArn": settings().role("job"),
         "Environment": environment(),
         "Tags": tags(component),
     }
 
 
 def training(image: str, channels: Mapping[str, Source], hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """CreateTrainingJob without its name; hyperparameters: what the user gave, of any JSON type."""
-    ours = settings()
+    """Return the request of CreateTrainingJob without the job's name; hyperparameters: of any JSON type."""
     return {
         "AlgorithmSpecification": {
             "TrainingImage": image,
@@ -140,16 +140,16 @@ def training(image: str, channels: Mapping[str, Source], hyperparameters: Mappin
         "OutputDataConfig": {"S3OutputPath": url(lake.TRAINING)},
         "ResourceConfig": {
             "InstanceCount": 1,
-            "InstanceType": ours.training_instance,
+            "InstanceType": settings().training_instance,
             "VolumeSizeInGB": VOLUME_GB,
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": ours.job_max_runtime_seconds},
-        "RoleArn": ours.role("job"),
+        "StoppingCondition": {"MaxRuntimeInSeconds": settings().job_max_runtime_seconds},
+        "RoleArn": settings().role("job"),
         "Environment": environment(),
         "Tags": tags("training"),
     }
 
 
 def as_text(value: Any) -> str:
-    """A hyperparameter as SageMaker carries it: text as it is, anything else as JSON."""
+    """Return a hyperparameter as SageMaker carries it: text unchanged, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value)

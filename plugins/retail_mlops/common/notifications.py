@@ -1,4 +1,4 @@
-"""Tells people that a run failed, through the environment's SNS topic."""
+"""Notifies people of failed runs, through the environment's SNS topic."""
 
 import logging
 from typing import Any
@@ -11,13 +11,13 @@ log = logging.getLogger(__name__)
 
 
 def alerts_topic() -> str:
-    """ARN of the topic that alarms and failed runs go to; it exists once its stack was deployed."""
-    ours = settings()
-    return f"arn:aws:sns:{ours.region}:{ours.account_id}:mlops-retail-{ours.environment}-alerts"
+    """Return the ARN of the topic for alarms and failed runs; the observability stack makes it."""
+    current = settings()
+    return f"arn:aws:sns:{current.region}:{current.account_id}:mlops-retail-{current.environment}-alerts"
 
 
 def failure_text(context: dict[str, Any]) -> str:
-    """What failed, why, where to look; `context` is the one that Airflow gives a DAG's failure callback."""
+    """Return what failed, why, and where to look; context: what Airflow passes to a DAG's failure callback."""
     run = context["dag_run"]
     lines = [f"DAG {run.dag_id} failed: {context.get('reason') or 'a task failed'}", f"run {run.run_id}"]
     if key := getattr(run, "partition_key", None):
@@ -28,7 +28,10 @@ def failure_text(context: dict[str, Any]) -> str:
 
 
 def notify_failure(context: dict[str, Any]) -> None:
-    """on_failure_callback of every DAG. A message that cannot be sent is logged: it never hides the failure itself."""
+    """Send a message about a failed run; on_failure_callback of every DAG.
+
+    A message that cannot be sent is only logged: it never hides the failure itself.
+    """
     text = failure_text(context)
     log.error("%s", text)
     try:
@@ -36,4 +39,4 @@ def notify_failure(context: dict[str, Any]) -> None:
             target_arn=alerts_topic(), message=text, subject=f"Retail MLOps: {context['dag_run'].dag_id} failed"
         )
     except Exception as error:
-        log.warning("not sent to %s: %s", alerts_topic(), error)
+        log.warning("The notification was not sent to %s: %s", alerts_topic(), error)

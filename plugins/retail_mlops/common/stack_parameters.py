@@ -1,4 +1,4 @@
-"""Which setting fills which parameter of infra/, and the cost schedule in the words of AWS. Pure."""
+"""The parameters of the templates in infra/, from the settings; and the cost schedule in AWS's notation. Pure."""
 
 import datetime as dt
 import hashlib
@@ -12,45 +12,47 @@ _MONDAY: Final = dt.date(2026, 1, 5)
 
 
 def values(admin: str) -> dict[str, str]:
-    """Every parameter of the templates; admin: ARN of the person's user or role."""
-    ours = settings()
+    """Return every parameter of the templates; admin: ARN of the person's user or role."""
+    current = settings()
     return {
-        "Environment": ours.environment,
-        "Owner": ours.owner,
-        "CostCenter": ours.cost_center,
+        "Environment": current.environment,
+        "Owner": current.owner,
+        "CostCenter": current.cost_center,
         "AdminPrincipalArn": admin,
         "ClusterName": CLUSTER_NAME,
-        "KubernetesVersion": ours.kubernetes_version,
-        "NodegroupName": ours.nodegroup,
-        "NodeInstanceTypes": ours.node_instance_types,
-        "NodeCapacity": ours.node_capacity,
-        "NodeCount": str(ours.node_count),
-        "EndpointKind": ours.endpoint_kind,
-        "ClusterCidrs": ours.cluster_cidrs,
-        "LogRetentionDays": str(ours.log_retention_days),
-        "ContainerInsights": str(ours.container_insights).lower(),
-        "GitHubRepository": ours.github_repository,
-        "AlertEmail": ours.alert_email,
+        "KubernetesVersion": current.kubernetes_version,
+        "NodegroupName": current.nodegroup,
+        "NodeInstanceTypes": current.node_instance_types,
+        "NodeCapacity": current.node_capacity,
+        "NodeCount": str(current.node_count),
+        "EndpointKind": current.endpoint_kind,
+        "ClusterCidrs": current.cluster_cidrs,
+        "LogRetentionDays": str(current.log_retention_days),
+        "ContainerInsights": str(current.container_insights).lower(),
+        "GitHubRepository": current.github_repository,
+        "AlertEmail": current.alert_email,
         "AfterHours": after_hours(),
-        "BudgetName": ours.stack(f"monthly-{hashlib.sha256(ours.alert_email.encode()).hexdigest()[:6]}"),
-        "MonthlyBudget": f"{ours.monthly_budget_usd:g}",
-        "BackstopState": "ENABLED" if ours.backstop else "DISABLED",
+        "BudgetName": current.stack(f"monthly-{hashlib.sha256(current.alert_email.encode()).hexdigest()[:6]}"),
+        "MonthlyBudget": f"{current.monthly_budget_usd:g}",
+        "BackstopState": "ENABLED" if current.backstop else "DISABLED",
         "BackstopCron": backstop_cron(),
     }
 
 
 def backstop_cron() -> str:
-    """EventBridge's cron of the backstop: BACKSTOP_AFTER scale_down, on its days, in TIMEZONE."""
+    """Return EventBridge's cron of the backstop: BACKSTOP_AFTER scale_down, on its days, in TIMEZONE."""
     down = hours.down()
     at = dt.datetime.combine(_MONDAY, dt.time.fromisoformat(down.at)) + BACKSTOP_AFTER
-    moved = (at.date() - _MONDAY).days  # past midnight it is the next day's
-    days = sorted((day + moved) % 7 for day in down.weekdays)
+    shift = (at.date() - _MONDAY).days  # 1 when it falls on the next day
+    days = sorted((day + shift) % 7 for day in down.weekdays)
     when = "* * ?" if len(days) == 7 else f"? * {','.join(hours.DAYS[day].upper() for day in days)}"
     return f"cron({at.minute} {at.hour} {when} *)"
 
 
 def after_hours(metric: str = "requests") -> str:
-    """CloudWatch metric math, true in the hours (UTC, whole ones) in which the environment is off for an hour or more.
+    """Return CloudWatch metric math that is true in the whole hours (UTC) in which the environment is off.
+
+    Only times off of an hour or more count.
 
     Functions: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
     """

@@ -1,4 +1,4 @@
-"""The stacks of infra/: their order, and each with its template and parameters."""
+"""The CloudFormation stacks of infra/: their order, and each with its template and parameters."""
 
 import re
 from typing import Any, Final
@@ -16,37 +16,39 @@ from retail_mlops.hooks.cloudformation import Stack
 ORDER: Final = ("network", "lake", "registry", "identity", "cluster", "observability", "budget")
 """Each imports what earlier ones export."""
 AUDIT: Final = "audit"
-"""The stack that there is only when settings().audit says so; it comes last."""
+"""The stack that is made only when settings().audit says so; it comes last."""
 _ASSUMED_ROLE = re.compile(r"arn:aws:sts::\d+:assumed-role/([^/]+)/.+")
 
 
 def declared(template: str) -> dict[str, dict[str, Any]]:
-    """The parameters that a template declares: name → its declaration."""
-    return templates.read(template).get("Parameters", {})
+    """Return the parameters that a template declares: name → its declaration."""
+    parameters: dict[str, dict[str, Any]] = templates.read(template).get("Parameters", {})
+    return parameters
 
 
 def components() -> tuple[str, ...]:
-    """The stacks of this environment, in the order in which they are made."""
+    """Return the stacks of this environment, in the order in which they are made."""
     return (*ORDER, AUDIT) if settings().audit else ORDER
 
 
-def stack(component: str, admin: str) -> Stack:
-    """The stack of infra/<component>.yaml; RetailError when it needs a parameter that nothing fills."""
+def stack_of(component: str, admin: str) -> Stack:
+    """Return the stack of infra/<component>.yaml; RetailError when no setting fills one of its parameters."""
     path = ROOT / "infra" / f"{component}.yaml"
-    template, given = path.read_text(), values(admin)
-    wanted = declared(template)
-    if missing := wanted.keys() - given.keys():
-        raise RetailError(f"infra/{path.name} needs {', '.join(sorted(missing))}: fill it in parameters.values")
+    template = path.read_text()
+    available = values(admin)
+    declarations = declared(template)
+    if missing := declarations.keys() - available.keys():
+        raise RetailError(f"infra/{path.name} needs {', '.join(sorted(missing))}: add it to common/stack_parameters.py")
     return Stack(
         name=settings().stack(component),
         template=template,
-        parameters={name: given[name] for name in wanted},
+        parameters={name: available[name] for name in declarations},
         tags=settings().tags | {"Component": component},
     )
 
 
 def principal(connection: str) -> str:
-    """IAM ARN of who a connection is: a user's own, or the role behind an assumed one.
+    """Return the IAM ARN of a connection's identity: a user's own, or the role behind an assumed one.
 
     Only IAM knows a role's path, which belongs to its ARN: those of IAM Identity Center have one.
     """

@@ -1,5 +1,6 @@
 """Tasks of `etl`: one shop week from its raw file to published silver and gold."""
 
+import logging
 from typing import Any, Final
 
 from airflow.sdk import Context, get_current_context
@@ -9,34 +10,38 @@ from include.settings import JOBS_REPOSITORY, settings
 from retail_mlops.common.errors import RetailError
 from retail_mlops.common.job_requests import Source, processing, url
 from retail_mlops.common.names import job_name
-from retail_mlops.common.task_log import say, skip
+from retail_mlops.common.skipping import skip_task
+from retail_mlops.common.xcom import TaskOutput
 from retail_mlops.etl.timetable import monday_of
 from retail_mlops.hooks.ecr import ImageHook
 from retail_mlops.hooks.s3_lake import LakeHook
 
 JOB: Final = "include.etl"
+IMAGE: Final = TaskOutput[str]("plan", str)
+
+log = logging.getLogger(__name__)
 
 
 # --- pure ---
 def raw_key(week: str, keys: list[str]) -> str:
-    """The week's raw file among the keys below its prefix; RetailError when there is none, or more than one."""
+    """Return the week's raw file among the keys below its prefix; RetailError when there is none, or more than one."""
     known = {lake.raw(week), lake.raw(week, gzipped=False)}
-    found = [key for key in keys if key in known]
-    if len(found) != 1:
+    files = [key for key in keys if key in known]
+    if len(files) != 1:
         raise RetailError(
-            f"shop week {week}: expected one of {' and '.join(sorted(known))}, found {', '.join(found) or 'neither'}; "
-            f"below {lake.raw_prefix(week)} lie {', '.join(keys) or 'no files'}"
+            f"shop week {week}: expected one of {' and '.join(sorted(known))}, found {', '.join(files) or 'neither'}; "
+            f"{lake.raw_prefix(week)} has {', '.join(keys) or 'no files'}. Land the file with `make ingest`"
         )
-    return found[0]
+    return files[0]
 
 
 def reason_to_run(
     manifest: dict[str, Any] | None, key: str, digest: str, accept_new_raw: bool, force: bool
 ) -> str | None:
-    """Why a week has to be built, or None when its gold is already made of this very raw file.
+    """Return why a week has to be built; None when its gold is already built from this very raw file.
 
     manifest: the week's gold manifest, None before the first time; digest: SHA-256 of the raw file at `key`.
-    RetailError when the raw file was replaced and nobody said that this is meant.
+    RetailError when the raw file was replaced and accept_new_raw is off.
     """
     if manifest is None:
         return "the week has no gold yet"
@@ -49,11 +54,11 @@ def reason_to_run(
             f"{str(built_from)[:12]}…). Raw files are immutable. Put the old file back (the bucket keeps versions); if "
             'this new version is meant, run again with conf {"accept_new_raw": true}'
         )
-    return "asked for by force" if force else None
+    return "`force` is on" if force else None
 
 
 def publication(week: str, cleaned: list[str], split: list[str], job: str) -> list[tuple[str, str]]:
-    """The copies (staged key, lake's key) that publish a week, in order: its gold manifest last.
+    """Return the copies (staged key, lake's key) that publish a week, in order: its gold manifest last.
 
     cleaned, split: keys that the job wrote below its staging prefixes of silver and gold.
     RetailError when the job did not write what a week consists of.
@@ -71,7 +76,7 @@ def publication(week: str, cleaned: list[str], split: list[str], job: str) -> li
 
 # --- tasks ---
 def shop_week(context: Context) -> str:
-    """The run's partition key, which names its week; RetailError when it has none."""
+    """Return the run's partition key, which is its week; RetailError when it has none."""
     key = context["dag_run"].partition_key
     if not key:
         raise RetailError(
@@ -83,14 +88,14 @@ def shop_week(context: Context) -> str:
 
 
 def raw_pattern(context: Context, jinja_env: Any = None) -> str:
-    """What the sensor waits for: the week's file, gzipped or not."""
+    """Return the pattern that the sensor waits for: the week's file, gzipped or not."""
     return lake.raw(shop_week(context), gzipped=False) + "*"
 
 
-def plan(params: dict[str, Any] | None = None) -> str:
-    """Decides whether the week has to be built; skips everything after it when not.
+def plan(params: dict[str, Any]) -> str:
+    """Decide whether the week has to be built; skip everything after it when not.
 
-    Returns the newest image of the jobs, by digest.
+    Return the newest image of the jobs, by digest.
     """
     week, hook = shop_week(get_current_context()), LakeHook()
     key = raw_key(week, hook.keys(lake.raw_prefix(week)))
@@ -98,8 +103,8 @@ def plan(params: dict[str, Any] | None = None) -> str:
         hook.document(lake.gold_manifest(week)), key, hook.sha256(key), params["accept_new_raw"], params["force"]
     )
     if reason is None:
-        skip(f"gold of {week} is already built from {key}: nothing to write")
-    say(f"building {week}: {reason}")
+        skip_task(f"gold of {week} is already built from {key}: nothing to write")
+    log.info("Building %s: %s", week, reason)
     return ImageHook().newest(JOBS_REPOSITORY)
 
 
@@ -108,7 +113,7 @@ def build_request(context: Context, jinja_env: Any = None) -> dict[str, Any]:
     name = job_name(ti)
     return processing(
         [JOB, "build", "--shop-week", week],
-        image=ti.xcom_pull(task_ids="plan"),
+        image=IMAGE.pull(context),
         inputs={"raw": Source(url(lake.raw_prefix(week)))},
         outputs={layer: url(lake.staging(name, layer)) for layer in ("silver", "gold")},
         component="etl",
@@ -116,20 +121,20 @@ def build_request(context: Context, jinja_env: Any = None) -> dict[str, Any]:
 
 
 def publish(job: str) -> dict[str, Any]:
-    """Copies the staged week to its place, gold's manifest last: until then readers follow the old one.
+    """Copy the staged week to its place, gold's manifest last: until then readers follow the old one.
 
-    A gold that is the same as the one in place is not written again. Returns the week's counts.
+    A gold that equals the current one is not written again. Return the week's counts.
     """
     week, hook = shop_week(get_current_context()), LakeHook()
     cleaned, split = hook.keys(lake.staging(job, "silver")), hook.keys(lake.staging(job, "gold"))
     copies = publication(week, cleaned, split, job)
     new, old = hook.document(copies[-1][0]), hook.document(copies[-1][1])
     if new == old:
-        say(f"gold of {week} is unchanged: nothing to write")
+        log.info("Gold of %s is unchanged: nothing to write", week)
     else:
         for source, target in copies:
             hook.copy(source, target)
         stale = set(hook.keys(lake.silver(week, ""))) - {target for _, target in copies}
         hook.remove(sorted(stale))
-        say(f"published {len(copies)} objects of {week} to {settings().bucket}")
+        log.info("Published %d objects of %s to %s", len(copies), week, settings().bucket)
     return {name: new[name] for name in ("shop_week", "rows", "baskets", "counts")}

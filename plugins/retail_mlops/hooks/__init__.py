@@ -1,1 +1,1 @@
-"""Hooks: all I/O with AWS and the cluster."""
+"""Clients of AWS and the cluster: what the Airflow providers lack."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -29,11 +30,52 @@ class Cluster(LoggingMixin):
     def __init__(self, api: client.ApiClient, namespace: str = NAMESPACE) -> None:
         super().__init__()
         self.api, self.namespace = api, namespace
-        self.apps, self.batch, self.core = client.AppsV1Api(api), client.BatchV1Api(api), client.CoreV1Api(api)
+        self.apps = client.AppsV1Api(api)
+        self.autoscaling = client.AutoscalingV2Api(api)
+        self.batch = client.BatchV1Api(api)
+        self.core = client.CoreV1Api(api)
+        self.networking = client.NetworkingV1Api(api)
 
     def within(self, namespace: str) -> Cluster:
-        """The same client for another namespace."""
+        """Return the same client for another namespace."""
         return Cluster(self.api, namespace)
+
+    def items(self, listed: Any) -> list[dict[str, Any]]:
+        """Return the items of a list as the API server gives them (camelCase)."""
+        plain: list[dict[str, Any]] = self.api.sanitize_for_serialization(listed)["items"]
+        return plain
+
+    @staticmethod
+    def ignore(statuses: tuple[int, ...], call: Callable[..., Any], *arguments: Any) -> None:
+        """Call the API; an answer with one of these HTTP statuses is no error."""
+        try:
+            call(*arguments)
+        except ApiException as error:
+            if error.status not in statuses:
+                raise
+
+    def secret(self, name: str) -> dict[str, str] | None:
+        """Return the data of a Secret; None if there is none."""
+        try:
+            data: dict[str, str] = self.core.read_namespaced_secret(name, self.namespace).data
+        except ApiException as error:
+            if error.status != 404:
+                raise
+            return None
+        return data
+
+    def evict(self, pod: str) -> str:
+        """Ask for the eviction of a pod; return what the API server answers."""
+        eviction = client.V1Eviction(metadata=client.V1ObjectMeta(name=pod, namespace=self.namespace))
+        try:
+            self.core.create_namespaced_pod_eviction(pod, self.namespace, eviction)
+        except ApiException as error:
+            if error.status == 404:
+                return "gone"
+            if error.status == 429:  # refused by a PodDisruptionBudget
+                return _message(error)
+            raise
+        return "evicted"
 
     # --- apply ---
     def apply(self, manifests: list[dict[str, Any]]) -> None:
@@ -217,3 +259,13 @@ class Cluster(LoggingMixin):
                 raise
             time.sleep(0.5)
         raise AirflowException(f"{kind} {name} is still there {timeout:.0f} s after its deletion")
+
+
+def _message(error: ApiException) -> str:
+    """Return the API server's own words, with the cause that it names for a refused eviction (which budget)."""
+    try:
+        status = json.loads(error.body)
+    except (TypeError, ValueError):
+        return str(error.reason)
+    causes = [cause["message"] for cause in (status.get("details") or {}).get("causes") or []]
+    return " ".join([status.get("message", str(error.reason)), *causes])

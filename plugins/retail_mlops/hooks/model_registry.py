@@ -1,22 +1,24 @@
-"""The registry of model packages: newest, approved, registered once, and decided."""
+"""The registry of model packages: find the newest, register one once, approve or reject it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
 from include.settings import MODEL_PACKAGE_GROUP, settings
 from retail_mlops.common.errors import RetailError
 
-APPROVED, REJECTED, PENDING = "Approved", "Rejected", "PendingManualApproval"
-LONGEST_DESCRIPTION = 1024
+APPROVED: Final = "Approved"
+REJECTED: Final = "Rejected"
+PENDING: Final = "PendingManualApproval"
+MAX_DESCRIPTION: Final = 1024
 
 
 @dataclass(frozen=True)
 class ModelPackage:
-    """A model package as the DAGs use it; `metadata` are its CustomerMetadataProperties."""
+    """A model package; `metadata`: its CustomerMetadataProperties."""
 
     arn: str
     version: int
@@ -27,7 +29,8 @@ class ModelPackage:
     description: str
 
     @classmethod
-    def of(cls, described: dict[str, Any]) -> ModelPackage:
+    def from_description(cls, described: dict[str, Any]) -> ModelPackage:
+        """Make it from the answer of DescribeModelPackage."""
         container = described["InferenceSpecification"]["Containers"][0]
         return cls(
             arn=described["ModelPackageArn"],
@@ -41,7 +44,7 @@ class ModelPackage:
 
 
 def registration(model_url: str, image: str, metadata: dict[str, str], evidence_url: str, token: str) -> dict[str, Any]:
-    """CreateModelPackage, waiting for a person's decision; token: the same for the same registration."""
+    """Return the request of CreateModelPackage, pending a decision; token: the same for the same registration."""
     return {
         "ModelPackageGroupName": MODEL_PACKAGE_GROUP,
         "ModelPackageDescription": "Price sensitivity of a basket: Low, Medium, High",
@@ -64,21 +67,21 @@ class RegistryHook(SageMakerHook):
         super().__init__(aws_conn_id=aws_conn_id, region_name=settings().region)
 
     def newest(self, status: str | None = None) -> ModelPackage | None:
-        """The newest package, of one approval status if given; None if there is none."""
-        wanted = {"ModelApprovalStatus": status} if status else {}
+        """Return the newest package, of one approval status if given; None if there is none."""
+        filters = {"ModelApprovalStatus": status} if status else {}
         pages = self.conn.get_paginator("list_model_packages").paginate(
-            ModelPackageGroupName=MODEL_PACKAGE_GROUP, SortBy="CreationTime", SortOrder="Descending", **wanted
+            ModelPackageGroupName=MODEL_PACKAGE_GROUP, SortBy="CreationTime", SortOrder="Descending", **filters
         )
-        found = [summary for page in pages for summary in page["ModelPackageSummaryList"]]
-        if not found:
+        summaries = [summary for page in pages for summary in page["ModelPackageSummaryList"]]
+        if not summaries:
             return None
-        return self.package(max(found, key=lambda summary: summary["ModelPackageVersion"])["ModelPackageArn"])
+        return self.package(max(summaries, key=lambda summary: summary["ModelPackageVersion"])["ModelPackageArn"])
 
     def package(self, arn: str) -> ModelPackage:
-        return ModelPackage.of(self.conn.describe_model_package(ModelPackageName=arn))
+        return ModelPackage.from_description(self.conn.describe_model_package(ModelPackageName=arn))
 
     def register(self, request: dict[str, Any]) -> ModelPackage:
-        """Registers a package, or finds the one that an earlier try registered from the same training job."""
+        """Register a package; return the one that an earlier try registered from the same training job, if any."""
         job = request["CustomerMetadataProperties"]["training_job"]
         newest = self.newest()
         if newest and newest.metadata.get("training_job") == job:
@@ -86,9 +89,9 @@ class RegistryHook(SageMakerHook):
         return self.package(self.conn.create_model_package(**request)["ModelPackageArn"])
 
     def decide(self, arn: str, status: str, description: str) -> None:
-        """Approves or rejects; description: who, when, why, on which evidence (cut to AWS's 1,024 characters)."""
+        """Approve or reject; description: who, when, why, on which evidence (cut to AWS's 1,024 characters)."""
         if status not in (APPROVED, REJECTED):
             raise RetailError(f"a decision is {APPROVED} or {REJECTED}, not {status}")
         self.conn.update_model_package(
-            ModelPackageArn=arn, ModelApprovalStatus=status, ApprovalDescription=description[:LONGEST_DESCRIPTION]
+            ModelPackageArn=arn, ModelApprovalStatus=status, ApprovalDescription=description[:MAX_DESCRIPTION]
         )

@@ -1,4 +1,4 @@
-"""How far a Deployment's rollout is, from its status: the rules of `kubectl rollout status`, and two more."""
+"""How far a Deployment's rollout is, from its status: the rules of `kubectl rollout status`, and two more. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Deploys a stack of infra/: creates or updates it by change set, or finds that nothing has to change."""
+"""Deploys a stack of infra/ by change set: creates it, updates it, or finds it up to date."""
 
 import datetime as dt
 import time
@@ -13,25 +13,26 @@ from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 from include.settings import settings
 from retail_mlops.common.errors import RetailError
 from retail_mlops.common.names import run_digest
-from retail_mlops.common.stacks import principal, stack
+from retail_mlops.common.stacks import principal, stack_of
+from retail_mlops.hooks.aws_errors import explain_expired_credentials
 from retail_mlops.hooks.change_sets import table
-from retail_mlops.hooks.cloudformation import DELETED, REVIEWED, ChangeSet, Stack, StackHook, readable
-from retail_mlops.operators.approval import APPROVE, REJECT
+from retail_mlops.hooks.cloudformation import DELETED, REVIEWED, ChangeSet, Stack, StackHook
+from retail_mlops.operators.approval import APPROVE, NOBODY, REJECT
 from retail_mlops.triggers.cloudformation import StackTrigger
 
-LONGEST_WAIT: Final = 3600
+MAX_WAIT: Final = 3600
 """Seconds; a cluster with its node group takes about fifteen minutes."""
-LOOK_SECONDS: Final = 0.2
-"""Between two looks at a stack while its task itself waits."""
+POLL_IN_TASK: Final = 0.2
+"""Seconds between two looks at a stack while the task itself waits."""
 _WAITERS: Final = {"CREATE": "CREATE", "ROLLBACK": "CREATE", "UPDATE": "UPDATE", "DELETE": "DELETE", "IMPORT": "IMPORT"}
-"""First word of a status that is in progress: whose end to wait for."""
+"""First word of a status that is in progress → the waiter for its end."""
 
 
 class DeployStackOperator(AwsBaseOperator[StackHook]):
-    """The provider creates and deletes stacks, without waiting, and cannot update one.
+    """Creates or updates a stack; the provider's operators create and delete without waiting, and cannot update.
 
     component: name of infra/<component>.yaml; dry_run_param: name of the DAG's Param that asks for the change set
-    only. Asks a person (Required Actions; no answer is a no) before a change that may take away a bucket, cluster,
+    only. Asks a person (Required Actions; no answer is a no) before a change that may remove a bucket, cluster,
     repository or package group. A failure lists the resources that failed.
     """
 
@@ -45,107 +46,111 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
         self.dry_run_param = dry_run_param
 
     def execute(self, context: Context) -> None:
-        with readable(self.aws_conn_id):
-            self._plan(context) if context["params"][self.dry_run_param] else self._deploy(context)
+        with explain_expired_credentials(self.aws_conn_id):
+            if context["params"][self.dry_run_param]:
+                self._dry_run(context)
+            else:
+                self._deploy(context)
 
     def execute_again(self, context: Context, event: dict[str, Any] | None = None) -> None:
-        """What somebody else had begun is over: now this run's own."""
+        """Continue after an operation that was in progress when this task started."""
         self.execute(context)
 
     def execute_answer(self, context: Context, event: dict[str, Any], kind: str) -> None:
-        """A person has answered, or nobody in time, which is a no."""
+        """Continue after a person has answered, or nobody has in time, which is a no."""
         name, change_set = settings().stack(self.component), self._change_set(context)
         user, reason = event.get("responded_by_user") or {}, (event.get("params_input") or {}).get("reason") or "-"
-        who = user.get("name") or user.get("id") or "nobody in time"
-        with readable(self.aws_conn_id):
+        who = user.get("name") or user.get("id") or NOBODY
+        with explain_expired_credentials(self.aws_conn_id):
             if event.get("chosen_options") != [APPROVE]:
-                self.hook.forget(name, change_set)
+                self.hook.delete_change_set(name, change_set)
                 raise RetailError(f"the replacement in {name} was not approved (answered by {who}; reason: {reason})")
-            self.log.info("approved by %s; reason: %s", who, reason)
+            self.log.info("Approved by %s; reason: %s", who, reason)
             self.hook.execute_change_set(name, change_set)
             self._finish(kind, name)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
+        """Fail with the resources that failed, unless the operation succeeded."""
         if event["status"] == "success":
             return
         name = event["stack_name"]
-        with readable(self.aws_conn_id):
+        with explain_expired_credentials(self.aws_conn_id):
             status = self.hook.status(name)
             if status and status.endswith("_IN_PROGRESS"):
                 raise AirflowException(f"stack {name} is still {status}: {event.get('message')}")
             raise RetailError(f"stack {name} is {status}:\n" + "\n".join(self.hook.failures(name)))
 
-    def _plan(self, context: Context) -> None:
-        wanted = self._stack()
-        self.log.info("dry run: %s", self.hook.plan(wanted, self._change_set(context), settings().poll_seconds))
-        self._drift(wanted.name)
+    def _dry_run(self, context: Context) -> None:
+        stack = self._stack()
+        self.log.info("Dry run: %s", self.hook.plan(stack, self._change_set(context), settings().poll_seconds))
+        self._log_drift(stack.name)
 
     def _deploy(self, context: Context) -> None:
-        wanted, change_set = self._stack(), self._change_set(context)
-        status = self.hook.status(wanted.name) or ""
+        stack, change_set = self._stack(), self._change_set(context)
+        status = self.hook.status(stack.name) or ""
         if status.endswith("_IN_PROGRESS") and status != REVIEWED:
-            self.log.info("%s is %s: waiting for that first", wanted.name, status)
-            self._defer(_WAITERS[status.partition("_")[0]], wanted.name, "execute_again")
-        if gone := [line for line in self._drift(wanted.name) if line.endswith(DELETED)]:
+            self.log.info("%s is %s: waiting for its end first", stack.name, status)
+            self._defer(_WAITERS[status.partition("_")[0]], stack.name, "execute_again")
+        if gone := [line for line in self._log_drift(stack.name) if line.endswith(DELETED)]:
             raise RetailError(
-                f"{wanted.name}: {'; '.join(gone)} by hand, and CloudFormation does not notice. Make it again under "
-                f"the same name, or delete {wanted.name} with the stacks that import from it; then run provision again"
+                f"{stack.name}: {'; '.join(gone)} by hand, and CloudFormation does not notice. Make it again under "
+                f"the same name, or delete {stack.name} with the stacks that import from it; then run provision again"
             )
-        found = self.hook.open_change_set(wanted, change_set, settings().poll_seconds)
-        if found is None:
-            self.log.info("%s is up to date", wanted.name)
+        prepared = self.hook.open_change_set(stack, change_set, settings().poll_seconds)
+        if prepared is None:
+            self.log.info("%s is up to date", stack.name)
             return
-        self.log.info("%s: %s\n%s", wanted.name, found.kind.lower(), table(found.changes))
-        if any(change.needs_a_person for change in found.changes):
-            self._ask(context, wanted.name, found)
-        self.hook.execute_change_set(wanted.name, change_set)
-        self._finish(found.kind, wanted.name)
+        self.log.info("%s: %s\n%s", stack.name, prepared.kind.lower(), table(prepared.changes))
+        if any(change.needs_approval for change in prepared.changes):
+            self._ask(context, stack.name, prepared)
+        self.hook.execute_change_set(stack.name, change_set)
+        self._finish(prepared.kind, stack.name)
 
-    def _drift(self, name: str) -> list[str]:
-        """Tells what was changed by hand. An update sets right only what it changes anyway: the rest is a person's."""
+    def _log_drift(self, name: str) -> list[str]:
+        """Log and return what was changed by hand. An update reverts only what it changes anyway."""
         drifted = self.hook.drift(name, settings().poll_seconds)
         if drifted:
-            self.log.warning("drift of %s, which stays as it is:\n%s", name, "\n".join(drifted))
+            self.log.warning("Changed by hand in %s, and left as it is:\n%s", name, "\n".join(drifted))
         return drifted
 
-    def _ask(self, context: Context, name: str, found: ChangeSet) -> None:
-        """Parks the task until a person has seen the change set. It is this change set that is executed then."""
-        concerned = [change for change in found.changes if change.needs_a_person]
-        names = ", ".join(f"{change.name} ({change.type})" for change in concerned)
+    def _ask(self, context: Context, name: str, prepared: ChangeSet) -> None:
+        """Wait for a person who has seen the change set: this very change set is executed then."""
+        protected = [change for change in prepared.changes if change.needs_approval]
+        names = ", ".join(f"{change.name} ({change.type})" for change in protected)
         reason = Param("", type="string", title="Reason", description="kept in the task's log", source="task")
         upsert_hitl_detail(
             ti_id=context["ti"].id,
             options=[APPROVE, REJECT],
             defaults=[REJECT],
             subject=f"{name}: replace or remove {names}?",
-            body=f"What it holds may be lost. Without an answer it stays.\n\n{table(concerned)}\n\nThe whole change "
-            f"set:\n\n{table(found.changes)}",
+            body=f"Its contents may be lost. Without an answer nothing is changed.\n\n{table(protected)}\n\n"
+            f"The whole change set:\n\n{table(prepared.changes)}",
             params={"reason": reason.serialize()},
         )
         minutes = settings().approval_timeout_minutes
-        self.log.info("waiting for a person, at most %s minutes (Browse, Required Actions): %s", minutes, names)
+        self.log.info("Waiting for an approval, at most %s minutes (Browse, Required Actions): %s", minutes, names)
         raise TaskAwaitingInput(
-            method_name="execute_answer", kwargs={"kind": found.kind}, timeout=dt.timedelta(minutes=minutes)
+            method_name="execute_answer", kwargs={"kind": prepared.kind}, timeout=dt.timedelta(minutes=minutes)
         )
 
     def _stack(self) -> Stack:
-        return stack(self.component, admin=principal(self.aws_conn_id))
+        return stack_of(self.component, admin=principal(self.aws_conn_id))
 
     def _change_set(self, context: Context) -> str:
         ti = context["ti"]
         return f"run-{run_digest(ti.dag_id, ti.run_id)}-{ti.try_number}"
 
     def _finish(self, kind: str, name: str) -> None:
-        """Wait for what was executed: a while here, as a small stack is over at once; then with a trigger."""
+        """Wait for the end of an operation: a while in the task, for a small stack is done at once; then deferred."""
         until = time.monotonic() + settings().wait_in_task_seconds
         while time.monotonic() < until:
             status = self.hook.status(name) or "gone"
             if not status.endswith("_IN_PROGRESS"):
-                return self._assert_good(name, status, f"{kind}_COMPLETE")
-            time.sleep(LOOK_SECONDS)
+                return self._require_status(name, status, f"{kind}_COMPLETE")
+            time.sleep(POLL_IN_TASK)
         self._defer(kind, name, "execute_complete")
 
-    def _assert_good(self, name: str, status: str | None, wanted: str) -> None:
+    def _require_status(self, name: str, status: str, wanted: str) -> None:
         if status != wanted:
             raise RetailError(f"stack {name} is {status}:\n" + "\n".join(self.hook.failures(name)))
 
@@ -156,7 +161,7 @@ class DeployStackOperator(AwsBaseOperator[StackHook]):
                 stack_name=name,
                 kind=kind,
                 waiter_delay=poll,
-                waiter_max_attempts=LONGEST_WAIT // poll,
+                waiter_max_attempts=MAX_WAIT // poll,
                 aws_conn_id=self.aws_conn_id,
                 region_name=self.region_name,
             ),

@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator, Context
 
 from include.settings import settings
 from retail_mlops.common.dag_defaults import AIRFLOW
-from retail_mlops.common.task_log import skip
+from retail_mlops.common.skipping import skip_task
 from retail_mlops.hooks.eks_login import ClusterHook
 
 Manifest = dict[str, Any]
@@ -94,7 +94,7 @@ class ClusterJobOperator(_ClusterOperator):
 
     def execute(self, context: Context) -> None:
         if isinstance(self.manifest, str):
-            skip(self.manifest)
+            skip_task(self.manifest)
         timeout = self.manifest["spec"]["activeDeadlineSeconds"] + SLACK
         with self.hook.login() as cluster:
             self._started = cluster.start_job(self.manifest)

@@ -1,1 +1,1 @@
-"""What `scale_down` and `scale_up` call: the cost schedule, its record, and what can be switched off."""
+"""What `scale_down` and `scale_up` call: the lock, the state to restore, what is saved."""

@@ -1,254 +1,207 @@
-"""What of the cluster can be switched off and on: Deployments, autoscalers, the public endpoint, nodes."""
+"""What of the cluster can be switched off and on: Deployments, autoscalers, nodes."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.utils.log.logging_mixin import LoggingMixin
-from kubernetes import client
-from kubernetes.client.exceptions import ApiException
 
-from include.settings import API_NAME, NAMESPACE
+from include.settings import API_NAME, NAMESPACE, settings
+from retail_mlops.common.api_manifests import ANNOTATION, CANARY, Manifest
 from retail_mlops.common.errors import RetailError
-from retail_mlops.hooks.eks_cluster import Cluster
-from retail_mlops.release.releases import ANNOTATION, CANARY, address, is_public
-from retail_mlops.schedule.records import Autoscaler, NodeGroup, State, Workload, bare, identity, size_of
+from retail_mlops.common.node_groups import NodeGroup, size_to_restore
+from retail_mlops.common.polling import lines, wait_until
+from retail_mlops.common.scale_record import Autoscaler, State, Workload
 
-GROUP: Final = "eks.amazonaws.com/nodegroup"
-"""Label of a node: the node group it is of."""
+if TYPE_CHECKING:  # it imports the Kubernetes client, which takes half a second: only a login needs it
+    from retail_mlops.hooks.eks_cluster import Cluster
+
+NODE_GROUP_LABEL: Final = "eks.amazonaws.com/nodegroup"
 ENDED: Final = ("Succeeded", "Failed")
-Object = dict[str, Any]
-"""As the API server gives it, camelCase."""
+SERVER_FIELDS: Final = ("clusterIP", "clusterIPs", "healthCheckNodePort", "ipFamilies", "ipFamilyPolicy")
+"""Fields of a Service's spec that the API server fills in."""
+STEP_POLLS: Final = 40
+"""How many polls one step may take: 20 minutes at the default of 30 s."""
+
+
+def step_timeout() -> float:
+    """Return the seconds that one step of the schedule may take."""
+    return STEP_POLLS * settings().poll_seconds
 
 
 class Capacity(LoggingMixin):
-    """Of the project's namespace, and the cluster's nodes. Waits end with a RetailError after `timeout` seconds."""
+    """The Deployments of the project's namespace, and the cluster's nodes. Waits end with a RetailError."""
 
-    def __init__(self, cluster: Cluster, timeout: float, poll: float) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         super().__init__()
-        self.cluster, self.timeout, self.poll = cluster, timeout, poll
-        self.scalers, self.networks = client.AutoscalingV2Api(cluster.api), client.NetworkingV1Api(cluster.api)
+        self.cluster = cluster
 
-    # --- what is there ---
-    def state(self, groups: Iterable[NodeGroup]) -> State:
-        deployments = self.deployments()
-        api = next((one for one in deployments if one["metadata"]["name"] == API_NAME), None)
+    # --- what there is ---
+    def state(self, groups: Iterable[NodeGroup], endpoints: Iterable[Manifest]) -> State:
+        """Return the environment as it is now, in the form in which it is restored."""
+        deployments = {item["metadata"]["name"]: item for item in self.deployments()}
+        annotations = deployments.get(API_NAME, {}).get("metadata", {}).get("annotations", {})
         return State(
-            node_groups=tuple(size_of(group) for group in groups),
+            node_groups=tuple(size_to_restore(group) for group in groups),
             workloads=tuple(
-                Workload(name=one["metadata"]["name"], replicas=one["spec"]["replicas"])
-                for one in deployments
-                if one["metadata"]["name"] != CANARY  # it goes, and does not come back
+                Workload(name=name, replicas=item["spec"]["replicas"])
+                for name, item in deployments.items()
+                if name != CANARY  # it is deleted, and not restored
             ),
             autoscalers=tuple(
                 Autoscaler(
-                    name=one["metadata"]["name"],
-                    minimum=one["spec"].get("minReplicas", 1),
-                    maximum=one["spec"]["maxReplicas"],
+                    name=scaler["metadata"]["name"],
+                    minimum=scaler["spec"].get("minReplicas", 1),
+                    maximum=scaler["spec"]["maxReplicas"],
                 )
-                for one in self._autoscalers()
+                for scaler in self._autoscalers()
             ),
-            services=tuple(bare(one) for one in self.endpoints()),
+            services=tuple(manifest_to_restore(endpoint) for endpoint in endpoints),
             open_nodes=tuple(
                 node["metadata"]["name"] for node in self.nodes() if not node["spec"].get("unschedulable")
             ),
-            release=(api or {}).get("metadata", {}).get("annotations", {}).get(f"{ANNOTATION}release") or None,
+            release=annotations.get(f"{ANNOTATION}release") or None,
         )
 
-    def deployments(self) -> list[Object]:
-        return self._plain(self.cluster.apps.list_namespaced_deployment(NAMESPACE))
+    def deployments(self) -> list[Manifest]:
+        return self.cluster.items(self.cluster.apps.list_namespaced_deployment(NAMESPACE))
 
-    def _autoscalers(self) -> list[Object]:
-        return self._plain(self.scalers.list_namespaced_horizontal_pod_autoscaler(NAMESPACE))
+    def nodes(self) -> list[Manifest]:
+        return self.cluster.items(self.cluster.core.list_node())
 
-    def endpoints(self) -> list[Object]:
-        """Services of type LoadBalancer, and Ingresses; a list leaves out what kind its items are."""
-        services = self._plain(self.cluster.core.list_namespaced_service(NAMESPACE))
-        ingresses = self._plain(self.networks.list_namespaced_ingress(NAMESPACE))
-        every = [
-            *({"apiVersion": "v1", "kind": "Service"} | one for one in services),
-            *({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress"} | one for one in ingresses),
+    def pods_to_evict(self) -> list[Manifest]:
+        """Return the pods that keep a node from being empty.
+
+        None of a DaemonSet, none that has ended, and none that still waits for a node.
+        """
+        pods = [
+            pod for pod in self.cluster.items(self.cluster.core.list_namespaced_pod(NAMESPACE)) if _is_on_a_node(pod)
         ]
-        return [one for one in every if is_public(one)]
+        return [pod for pod in pods if pod.get("status", {}).get("phase") not in ENDED and not _is_of_daemon_set(pod)]
 
-    def nodes(self) -> list[Object]:
-        return self._plain(self.cluster.core.list_node())
-
-    def pods(self) -> list[Object]:
-        """Pods that a node would have to be emptied of: none of a DaemonSet, none that ended or waits for a node."""
-        pods = [one for one in self._plain(self.cluster.core.list_namespaced_pod(NAMESPACE)) if _is_on_a_node(one)]
-        return [one for one in pods if one.get("status", {}).get("phase") not in ENDED and not _is_of_daemon_set(one)]
-
-    def _plain(self, listed: Any) -> list[Object]:
-        return self.cluster.api.sanitize_for_serialization(listed)["items"]
+    def _autoscalers(self) -> list[Manifest]:
+        return self.cluster.items(self.cluster.autoscaling.list_namespaced_horizontal_pod_autoscaler(NAMESPACE))
 
     # --- off ---
-    def remove_endpoints(self, but: Iterable[Object] = ()) -> None:
-        """Deletes the endpoints but these; each is gone when its load balancer is (the finalizer's work)."""
-        kept = {identity(one) for one in but}
-
-        def left() -> list[Object]:
-            return [one for one in self.endpoints() if identity(one) not in kept]
-
-        delete = {
-            "Service": self.cluster.core.delete_namespaced_service,
-            "Ingress": self.networks.delete_namespaced_ingress,
-        }
-        for one in left():
-            kind, name = identity(one)
-            self.log.info("removing the public endpoint, %s %s", kind, name)
-            _unless_gone(delete[kind], name, NAMESPACE)
-        self._until(
-            lambda: [" ".join(identity(one)) for one in left()],
-            "these are still there",
-            "see `kubectl describe`: the load balancer of each has to go first. That of an Ingress is removed by its "
-            "controller, which needs a node",
-        )
-
     def stop(self, workloads: Iterable[Workload]) -> None:
-        """0 replicas, at which an autoscaler is disabled; waits until no pod is left."""
-        for one in workloads:
-            self._scale(one.name, 0)
-        self._until(self._left_of(workloads), "these pods do not end", "see `kubectl describe pod`")
+        """Scale Deployments to 0, at which an autoscaler is disabled; wait until no pod is left."""
+        names = {workload.name for workload in workloads}
+        for name in names:
+            self._scale(name, 0)
 
-    def _left_of(self, workloads: Iterable[Workload]) -> Callable[[], list[str]]:
-        names = {one.name for one in workloads}
+        def remaining() -> list[str]:
+            replicas = {
+                item["metadata"]["name"]: item.get("status", {}).get("replicas", 0) for item in self.deployments()
+            }
+            return [f"{name}: {count} pods" for name, count in replicas.items() if name in names and count]
 
-        def left() -> list[str]:
-            return [
-                f"{found['metadata']['name']}: {count} pods"
-                for found in self.deployments()
-                if found["metadata"]["name"] in names and (count := found.get("status", {}).get("replicas", 0))
-            ]
-
-        return left
+        self._wait(remaining, "these pods have not ended", "See `kubectl describe pod`")
 
     def drain(self) -> None:
-        """Closes all nodes to new pods and evicts what still runs in the namespace, as budgets allow it.
+        """Cordon all nodes and evict what still runs in the namespace, as PodDisruptionBudgets allow it.
 
-        Pods of other namespaces are EKS's own to evict when it takes the nodes away.
+        Pods of other namespaces are evicted by EKS when it removes the nodes.
         """
         for node in self.nodes():
-            self._close(node["metadata"]["name"], True)
+            self._set_unschedulable(node["metadata"]["name"], True)
 
         def refusals() -> list[str]:
-            pods = [(one["metadata"]["name"], "deletionTimestamp" in one["metadata"]) for one in self.pods()]
-            return [f"{name}: {'it does not end' if ending else self._evict(name)}" for name, ending in pods]
+            pods = [(pod["metadata"]["name"], "deletionTimestamp" in pod["metadata"]) for pod in self.pods_to_evict()]
+            return [
+                f"{name}: {'terminating' if terminating else self.cluster.evict(name)}" for name, terminating in pods
+            ]
 
-        self._until(
+        self._wait(
             refusals,
             "these pods stay on their nodes",
-            "no node was stopped. Remove what holds them (a PodDisruptionBudget without slack?) and run this again",
+            "No node was stopped. Remove what holds them (a PodDisruptionBudget without slack?) and run this again",
         )
 
-    def _evict(self, pod: str) -> str:
-        """Asks for the eviction; what the API server says."""
-        about = client.V1ObjectMeta(name=pod, namespace=NAMESPACE)
-        try:
-            self.cluster.core.create_namespaced_pod_eviction(pod, NAMESPACE, client.V1Eviction(metadata=about))
-        except ApiException as error:
-            if error.status not in (404, 429):  # gone, or a budget
-                raise
-            return _message(error) if error.status == 429 else "gone"
-        return "evicted"
-
     # --- on ---
-    def wait_for_nodes(self, groups: Iterable[NodeGroup], trouble: Callable[[str], str]) -> None:
-        """Until each group has its nodes Ready; trouble: what to say of a group that has not."""
+    def wait_for_nodes(self, groups: Iterable[NodeGroup], issues: Callable[[str], str]) -> None:
+        """Wait until each group has its nodes Ready; issues: returns what EKS reports of a group."""
 
         def missing() -> list[str]:
-            ready = [node["metadata"].get("labels", {}).get(GROUP) for node in self.nodes() if _is_ready(node)]
+            labels = [node["metadata"].get("labels", {}) for node in self.nodes() if _is_ready(node)]
+            ready = [label.get(NODE_GROUP_LABEL) for label in labels]
             return [
-                f"{group.name}: {ready.count(group.name)} of {group.desired} nodes are Ready ({trouble(group.name)})"
+                f"{group.name}: {ready.count(group.name)} of {group.desired} nodes are Ready ({issues(group.name)})"
                 for group in groups
                 if ready.count(group.name) < group.desired
             ]
 
-        self._until(missing, "not all nodes came", "see the node group's health in EKS")
+        self._wait(missing, "not all nodes are Ready", "See the node group's health in EKS")
 
-    def open(self, names: Iterable[str]) -> None:
-        """Lets nodes take pods again: those that a scale_down which failed half-way left closed."""
-        there = {node["metadata"]["name"] for node in self.nodes() if node["spec"].get("unschedulable")}
-        for name in there.intersection(names):
-            self._close(name, False)
+    def uncordon(self, names: Iterable[str]) -> None:
+        """Let nodes accept pods again that a scale_down which failed half-way left cordoned."""
+        cordoned = {node["metadata"]["name"] for node in self.nodes() if node["spec"].get("unschedulable")}
+        for name in cordoned.intersection(names):
+            self._set_unschedulable(name, False)
 
     def start(self, workloads: Iterable[Workload], autoscalers: Iterable[Autoscaler]) -> None:
-        """Gives autoscalers their bounds and Deployments their replicas; RetailError when one is not there any more."""
-        known = {one["metadata"]["name"] for one in self.deployments()}
-        if gone := sorted({one.name for one in workloads} - known):
+        """Restore the bounds of autoscalers and the replicas of Deployments; RetailError when a Deployment is gone."""
+        wanted = {workload.name: workload.replicas for workload in workloads}
+        if gone := sorted(wanted.keys() - {item["metadata"]["name"] for item in self.deployments()}):
             raise RetailError(
                 f"Deployment {', '.join(gone)} was there before scale_down and is gone: remove the record "
                 "(docs/runbooks/scale.md) and run deploy"
             )
         for scaler in autoscalers:
             spec = {"spec": {"minReplicas": scaler.minimum, "maxReplicas": scaler.maximum}}
-            self.scalers.patch_namespaced_horizontal_pod_autoscaler(scaler.name, NAMESPACE, spec)
-        for one in workloads:
-            self._scale(one.name, one.replicas)
-
-    def wait_for_address(self, endpoints: Iterable[Object]) -> list[str]:
-        """The addresses of the public endpoint once it has one for each Service and Ingress."""
-        wanted = {identity(one) for one in endpoints}
-
-        def addresses() -> dict[tuple[str, str], str]:
-            found = {identity(one): address(one) for one in self.endpoints()}
-            return {one: found.get(one, "") for one in wanted}
-
-        def without() -> list[str]:
-            return sorted(" ".join(one) for one, text in addresses().items() if not text)
-
-        self._until(without, "no load balancer yet for these", "see `kubectl describe`")
-        return list(addresses().values())
+            self.cluster.autoscaling.patch_namespaced_horizontal_pod_autoscaler(scaler.name, NAMESPACE, spec)
+        for name, replicas in wanted.items():
+            self._scale(name, replicas)
 
     # --- both ---
     def _scale(self, name: str, replicas: int) -> None:
         scale = {"spec": {"replicas": replicas}}
-        _unless_gone(self.cluster.apps.patch_namespaced_deployment_scale, name, NAMESPACE, scale)
+        self.cluster.ignore((404,), self.cluster.apps.patch_namespaced_deployment_scale, name, NAMESPACE, scale)
         self.log.info("Deployment %s: %d replicas", name, replicas)
 
-    def _close(self, node: str, closed: bool) -> None:
-        _unless_gone(self.cluster.core.patch_node, node, {"spec": {"unschedulable": closed}})
+    def _set_unschedulable(self, node: str, value: bool) -> None:
+        self.cluster.ignore((404,), self.cluster.core.patch_node, node, {"spec": {"unschedulable": value}})
 
-    def _until(self, left: Callable[[], list[str]], what: str, advice: str) -> None:
-        until, said = time.monotonic() + self.timeout, ""
-        while found := left():
-            text = "\n".join(found)
-            if time.monotonic() > until:
-                raise RetailError(f"{what} after {self.timeout:.0f} s:\n{text}\n{advice}")
-            if text != said:
-                self.log.info("waiting: %s", said := text)
-            time.sleep(self.poll)
+    def _wait(self, observe: Callable[[], list[str]], problem: str, advice: str) -> None:
+        timeout = step_timeout()
+        wait_until(
+            observe,
+            lines,
+            timeout=timeout,
+            poll=settings().poll_seconds,
+            timeout_error=lambda left: RetailError(f"after {timeout:.0f} s, {problem}:\n{lines(left)}\n{advice}"),
+            log=self.log,
+        )
 
 
-def _is_on_a_node(pod: Object) -> bool:
+def manifest_to_restore(endpoint: Mapping[str, Any]) -> Manifest:
+    """Return the manifest that restores a live Service or Ingress (camelCase), without what the cluster filled in."""
+    metadata, spec = endpoint["metadata"], endpoint["spec"]
+    annotations = {key: text for key, text in metadata.get("annotations", {}).items() if not key.startswith("kubectl.")}
+    if endpoint["kind"] == "Service":
+        ports = [{key: value for key, value in port.items() if key != "nodePort"} for port in spec["ports"]]
+        spec = {key: value for key, value in spec.items() if key not in SERVER_FIELDS} | {"ports": ports}
+    return {
+        "apiVersion": endpoint["apiVersion"],
+        "kind": endpoint["kind"],
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "labels": metadata.get("labels", {}),
+            "annotations": annotations,
+        },
+        "spec": spec,
+    }
+
+
+def _is_on_a_node(pod: Manifest) -> bool:
     return bool(pod["spec"].get("nodeName"))
 
 
-def _is_of_daemon_set(pod: Object) -> bool:
+def _is_of_daemon_set(pod: Manifest) -> bool:
     return any(owner["kind"] == "DaemonSet" for owner in pod["metadata"].get("ownerReferences", []))
 
 
-def _is_ready(node: Object) -> bool:
+def _is_ready(node: Manifest) -> bool:
     conditions = node.get("status", {}).get("conditions", [])
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-
-def _message(error: ApiException) -> str:
-    """The API server's own words, with the cause that an eviction's refusal names (which budget)."""
-    try:
-        status = json.loads(error.body)
-    except (TypeError, ValueError):
-        return str(error.reason)
-    causes = [cause["message"] for cause in (status.get("details") or {}).get("causes") or []]
-    return " ".join([status.get("message", str(error.reason)), *causes])
-
-
-def _unless_gone(call: Callable[..., Any], *arguments: Any) -> None:
-    try:
-        call(*arguments)
-    except ApiException as error:
-        if error.status != 404:
-            raise
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

@@ -1,12 +1,11 @@
 """Deletes what the environment's stacks and DAGs made, and nothing else: by the stacks' own records, not by prefix.
 
-What merely looks like the environment's is never deleted here: the inventory names it and a person decides. Every
-call may be repeated: what is gone already is fine.
+What only looks like the environment's is never deleted here: the inventory names it and a person decides. Every call
+may be repeated: a resource that is gone already is no error.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -15,10 +14,13 @@ from botocore.exceptions import ClientError
 
 from include import lake
 from include.settings import CLUSTER_NAME, settings
-from retail_mlops.hooks.account import JOB_LOGS, Clients, as_dict, code
-from retail_mlops.teardown.inventory import CLUSTER_LOGS, cluster_in
+from retail_mlops.common.ownership import cluster_of
+from retail_mlops.common.polling import wait_until
+from retail_mlops.hooks.account import JOB_LOGS, Clients, as_dict
+from retail_mlops.hooks.aws_errors import error_code
+from retail_mlops.teardown.inventory import CLUSTER_LOGS
 
-GONE: Final = (
+GONE_CODES: Final = (
     "ResourceNotFoundException",
     "ResourceNotFound",
     "NoSuchBucket",
@@ -29,34 +31,35 @@ GONE: Final = (
     "InvalidNetworkInterfaceID.NotFound",
     "InvalidGroup.NotFound",
 )
-IMAGES: Final = 100
-"""BatchDeleteImage takes so many."""
-OBJECTS: Final = 1000
-"""DeleteObjects takes so many, and a page of a listing holds no more."""
-SHOWN: Final = 20
-"""Failures that a message names one by one."""
+MAX_IMAGES: Final = 100
+"""How many images BatchDeleteImage accepts."""
+MAX_OBJECTS: Final = 1000
+"""How many objects DeleteObjects accepts, and a page of a listing has at most."""
+MAX_FAILURES: Final = 20
+"""How many failures a message names."""
 KEY_PENDING_DAYS: Final = 7
 """The shortest that KMS allows."""
 
 
-def listed(failures: list[str]) -> str:
-    more = f"\n… and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
-    return "\n".join(failures[:SHOWN]) + more
+def failure_text(failures: list[str]) -> str:
+    """Return the first failures, a line each, and how many more there are."""
+    more = f"\n… and {len(failures) - MAX_FAILURES} more" if len(failures) > MAX_FAILURES else ""
+    return "\n".join(failures[:MAX_FAILURES]) + more
 
 
 class TeardownHook(Clients):
-    """The deletions of `teardown`, one method a step."""
+    """The deletions of `teardown`, one method for each step."""
 
     # --- what the stacks made ---
     def stacks(self) -> dict[str, str]:
-        """Name → status of the account's stacks that exist."""
-        found = self.pages("cloudformation", "describe_stacks", "Stacks")
-        return {one["StackName"]: one["StackStatus"] for one in found if one["StackStatus"] != "DELETE_COMPLETE"}
+        """Return name → status of the account's stacks that exist."""
+        stacks = self.pages("cloudformation", "describe_stacks", "Stacks")
+        return {s["StackName"]: s["StackStatus"] for s in stacks if s["StackStatus"] != "DELETE_COMPLETE"}
 
-    def made(self, component: str, kind: str) -> list[str]:
-        """Physical ids of the resources of one type that a stack of ours still has; none without the stack."""
+    def made_by_stack(self, component: str, type_: str) -> list[str]:
+        """Return the physical ids of the resources of a type that the environment's stack still has."""
         try:
-            found = list(
+            resources = list(
                 self.pages(
                     "cloudformation",
                     "list_stack_resources",
@@ -65,56 +68,65 @@ class TeardownHook(Clients):
                 )
             )
         except ClientError as error:
-            if code(error) != "ValidationError":
+            if error_code(error) != "ValidationError":
                 raise
             return []
         return [
-            one["PhysicalResourceId"]
-            for one in found
-            if one["ResourceType"] == kind
-            and one.get("PhysicalResourceId")
-            and one["ResourceStatus"] != "DELETE_COMPLETE"
+            resource["PhysicalResourceId"]
+            for resource in resources
+            if resource["ResourceType"] == type_
+            and resource.get("PhysicalResourceId")
+            and resource["ResourceStatus"] != "DELETE_COMPLETE"
         ]
 
     # --- jobs ---
     def stop_jobs(self, timeout: float, poll: float) -> list[str]:
-        """Stops the environment's running SageMaker jobs and waits until they have ended; their names."""
-        stopped, until = [], time.monotonic() + timeout
-        while running := list(self.our_jobs()):
+        """Stop the environment's SageMaker jobs and wait until they have ended; return their names."""
+        stopped: list[str] = []
+
+        def stop_running() -> list[str]:
+            running = list(self.our_jobs())
             for job in running:
                 if job.status == "InProgress":
-                    self.log.info("stopping %s job %s", job.kind, job.name)
+                    self.log.info("Stopping %s job %s", job.kind, job.name)
                     self._stop(job.kind, job.name)
                     stopped.append(job.name)
-            if time.monotonic() > until:
-                raise AirflowException(f"after {timeout:.0f} s these jobs still run: {[job.name for job in running]}")
-            time.sleep(poll)
+            return [job.name for job in running]
+
+        wait_until(
+            stop_running,
+            ", ".join,
+            timeout=timeout,
+            poll=poll,
+            timeout_error=lambda names: AirflowException(f"after {timeout:.0f} s these jobs still run: {names}"),
+            log=self.log,
+        )
         return stopped
 
     def _stop(self, kind: str, name: str) -> None:
         try:
             getattr(self.client("sagemaker"), f"stop_{kind}_job")(**{f"{kind.title()}JobName": name})
         except ClientError as error:
-            if code(error) not in (*GONE, "ValidationException"):  # it ended meanwhile
+            if error_code(error) not in (*GONE_CODES, "ValidationException"):  # it ended meanwhile
                 raise
 
     # --- cluster ---
     def cluster_status(self) -> str:
-        """Status of the cluster if our stack made it; "" when there is none, or it is another environment's."""
-        if CLUSTER_NAME not in self.made("cluster", "AWS::EKS::Cluster"):
+        """Return the status of the cluster if this environment's stack made it; "" otherwise."""
+        if CLUSTER_NAME not in self.made_by_stack("cluster", "AWS::EKS::Cluster"):
             return ""
         try:
             return self.client("eks").describe_cluster(name=CLUSTER_NAME)["cluster"]["status"]
         except ClientError as error:
-            if code(error) not in GONE:
+            if error_code(error) not in GONE_CODES:
                 raise
             return ""
 
-    def cluster_name_is_ours(self) -> bool:
-        """Whether what is called after the cluster is ours.
+    def owns_cluster_name(self) -> bool:
+        """Return whether resources that are named after the cluster belong to this environment.
 
-        Not when another environment has a stack of that component, nor when there is such a cluster that no stack of
-        ours made.
+        They do not when another environment has a cluster stack, or a cluster exists that this environment's stack did
+        not make.
         """
         others = self.stacks().keys() - {settings().stack("cluster")}
         if any(name.startswith("mlops-retail-") and name.endswith("-cluster") for name in others):
@@ -122,72 +134,85 @@ class TeardownHook(Clients):
         try:
             self.client("eks").describe_cluster(name=CLUSTER_NAME)
         except ClientError as error:
-            if code(error) not in GONE:
+            if error_code(error) not in GONE_CODES:
                 raise
             return True
-        return CLUSTER_NAME in self.made("cluster", "AWS::EKS::Cluster")
+        return CLUSTER_NAME in self.made_by_stack("cluster", "AWS::EKS::Cluster")
 
     def balancers(self) -> dict[str, str]:
-        """ARN → name of the load balancers that Services of our cluster asked for."""
-        if not self.cluster_name_is_ours():
+        """Return ARN → name of the load balancers that were made for Services of this environment's cluster."""
+        if not self.owns_cluster_name():
             return {}
         return {
-            one["LoadBalancerArn"]: one["LoadBalancerName"]
-            for one, tags in self.load_balancers()
-            if cluster_in(tags) == CLUSTER_NAME
+            balancer["LoadBalancerArn"]: balancer["LoadBalancerName"]
+            for balancer, tags in self.load_balancers()
+            if cluster_of(tags) == CLUSTER_NAME
         }
 
     def delete_orphaned_balancers(self) -> list[str]:
-        """Load balancers whose cluster is gone, and their target groups; their names."""
+        """Delete load balancers whose cluster is gone, and their target groups; return their names."""
         orphans = self.balancers()
         for arn, name in orphans.items():
-            self.log.info("load balancer %s has lost its cluster: deleting it", name)
+            self.log.info("Load balancer %s has lost its cluster: deleting it", name)
             self._unless_gone("elbv2", "delete_load_balancer", LoadBalancerArn=arn)
-        if self.cluster_name_is_ours():
-            for one, tags in list(self.target_groups()):
-                if cluster_in(tags) == CLUSTER_NAME:
-                    self._unless_gone("elbv2", "delete_target_group", TargetGroupArn=one["TargetGroupArn"])
+        if self.owns_cluster_name():
+            for group, tags in list(self.target_groups()):
+                if cluster_of(tags) == CLUSTER_NAME:
+                    self._unless_gone("elbv2", "delete_target_group", TargetGroupArn=group["TargetGroupArn"])
         return list(orphans.values())
 
     # --- registry ---
     def delete_images(self) -> int:
-        """Empties the repositories of our registry stack; how many images went. AirflowException names what stayed."""
-        count, failures = 0, []
-        for repository in self.made("registry", "AWS::ECR::Repository"):
-            went, stayed = self._empty_repository(repository)
-            count, failures = count + went, failures + stayed
+        """Empty the repositories of the registry stack; return how many images went. AirflowException names others."""
+        count = 0
+        failures: list[str] = []
+        for repository in self.made_by_stack("registry", "AWS::ECR::Repository"):
+            deleted, refused = self._empty_repository(repository)
+            count += deleted
+            failures += refused
         if failures:
-            raise AirflowException(f"{len(failures)} images stayed:\n{listed(failures)}")
+            raise AirflowException(f"{len(failures)} images could not be deleted:\n{failure_text(failures)}")
         return count
 
     def _empty_repository(self, name: str) -> tuple[int, list[str]]:
-        """An index goes before the images that it names, which is why this takes rounds."""
-        client, went = self.client("ecr"), 0
+        """Delete the images of a repository in rounds, for an index goes before the images that it names.
+
+        Return how many went, and what could not be deleted.
+        """
+        total = 0
         while True:
             try:
-                found = self.pages("ecr", "list_images", "imageIds", repositoryName=name)
-                digests = sorted({image["imageDigest"] for image in found})
+                images = self.pages("ecr", "list_images", "imageIds", repositoryName=name)
+                digests = sorted({image["imageDigest"] for image in images})
             except ClientError as error:
-                if code(error) not in GONE:
+                if error_code(error) not in GONE_CODES:
                     raise
-                return went, []
-            failures, before = [], went
-            for begin in range(0, len(digests), IMAGES):
-                ids = [{"imageDigest": digest} for digest in digests[begin : begin + IMAGES]]
-                answer = client.batch_delete_image(repositoryName=name, imageIds=ids)
-                failed = {one["imageId"].get("imageDigest", "") for one in answer["failures"]}
-                went += sum(one["imageDigest"] not in failed for one in ids)
-                failures += [
-                    f"{name}@{one['imageId'].get('imageDigest')}: {one.get('failureCode')}: {one.get('failureReason')}"
-                    for one in answer["failures"]
-                ]
-            if not failures or went == before:
-                return went, failures
+                return total, []
+            deleted, failures = self._delete_digests(name, digests)
+            total += deleted
+            if not failures or not deleted:
+                return total, failures
+
+    def _delete_digests(self, repository: str, digests: list[str]) -> tuple[int, list[str]]:
+        deleted = 0
+        failures: list[str] = []
+        for start in range(0, len(digests), MAX_IMAGES):
+            batch = digests[start : start + MAX_IMAGES]
+            answer = self.client("ecr").batch_delete_image(
+                repositoryName=repository, imageIds=[{"imageDigest": digest} for digest in batch]
+            )
+            failed = {failure["imageId"].get("imageDigest", ""): failure for failure in answer["failures"]}
+            deleted += sum(digest not in failed for digest in batch)
+            failures += [
+                f"{repository}@{digest}: {failure.get('failureCode')}: {failure.get('failureReason')}"
+                for digest, failure in failed.items()
+            ]
+        return deleted, failures
 
     def delete_packages(self) -> int:
-        """Every version in the group of our registry stack; how many. The group goes with its stack."""
+        """Delete every version in the group of the registry stack; return how many. The group goes with its stack."""
         count = 0
-        for group in self.made("registry", "AWS::SageMaker::ModelPackageGroup"):
+        for group in self.made_by_stack("registry", "AWS::SageMaker::ModelPackageGroup"):
             name = group.rpartition("/")[2]
             packages = self.pages(
                 "sagemaker", "list_model_packages", "ModelPackageSummaryList", ModelPackageGroupName=name
@@ -205,112 +230,129 @@ class TeardownHook(Clients):
 
     # --- logs ---
     def delete_logs(self) -> list[str]:
-        """Groups that EKS made for our cluster, and our jobs' streams in the groups that SageMaker shares."""
-        went: list[str] = []
-        if self.cluster_name_is_ours():
+        """Delete the groups that EKS made for the cluster, and the jobs' streams in SageMaker's shared groups."""
+        deleted: list[str] = []
+        if self.owns_cluster_name():
             for prefix in CLUSTER_LOGS:
                 for group in list(self.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=prefix)):
                     self._unless_gone("logs", "delete_log_group", logGroupName=group["logGroupName"])
-                    went.append(group["logGroupName"])
+                    deleted.append(group["logGroupName"])
         for group in list(self.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=JOB_LOGS)):
             name = group["logGroupName"]
             for stream in list(self.job_streams(name)):
                 self._unless_gone("logs", "delete_log_stream", logGroupName=name, logStreamName=stream)
-                went.append(f"{name}: {stream}")
-        return went
+                deleted.append(f"{name}: {stream}")
+        return deleted
 
     # --- buckets ---
-    def forget_scaled_down(self) -> None:
-        """Of a lake that is kept: the record would hold up the next environment, and speaks of one that is gone."""
-        for bucket in self.made("lake", "AWS::S3::Bucket"):
+    def delete_scale_record(self) -> None:
+        """Delete the record of a scale_down from a lake that is kept: it would block the next environment."""
+        for bucket in self.made_by_stack("lake", "AWS::S3::Bucket"):
             self._unless_gone("s3", "delete_object", Bucket=bucket, Key=lake.SCALED_DOWN)
 
     def empty_buckets(self, component: str) -> int:
-        """All object versions and delete markers of the buckets of a stack of ours; how many went."""
-        return sum(self.empty_bucket(bucket) for bucket in self.made(component, "AWS::S3::Bucket"))
+        """Delete all object versions and delete markers in the buckets of a stack; return how many."""
+        return sum(self.empty_bucket(bucket) for bucket in self.made_by_stack(component, "AWS::S3::Bucket"))
 
     def empty_bucket(self, bucket: str) -> int:
-        """How many versions and markers went. AirflowException names each key that stayed, and why.
+        """Delete all object versions and markers; return how many. AirflowException names what could not be deleted.
 
-        In passes, until one finds nothing more to take away: a listing that goes on while its items are deleted may
-        miss some.
+        In passes, until one deletes nothing: a listing may miss items while others are deleted.
         """
-        went = 0
+        total = 0
         while True:
-            gone, failures = self._one_pass(bucket)
-            went += gone
-            if not gone:
+            deleted, failures = self._delete_versions(bucket)
+            total += deleted
+            if not deleted:
                 break
         if failures:
-            raise AirflowException(f"{len(failures)} object versions of {bucket} stayed:\n{listed(failures)}")
-        return went
+            raise AirflowException(
+                f"{len(failures)} object versions of {bucket} could not be deleted:\n{failure_text(failures)}"
+            )
+        return total
 
-    def _one_pass(self, bucket: str) -> tuple[int, list[str]]:
-        gone, failures = 0, []
+    def _delete_versions(self, bucket: str) -> tuple[int, list[str]]:
+        """Delete what one listing names; return how many went, and what could not be deleted."""
+        deleted = 0
+        failures: list[str] = []
         pages = self.client("s3").get_paginator("list_object_versions")
         try:
-            for page in pages.paginate(Bucket=bucket, PaginationConfig={"PageSize": OBJECTS}):
-                both = page.get("Versions", []) + page.get("DeleteMarkers", [])
-                if not both:
+            for page in pages.paginate(Bucket=bucket, PaginationConfig={"PageSize": MAX_OBJECTS}):
+                items = page.get("Versions", []) + page.get("DeleteMarkers", [])
+                if not items:
                     continue
-                batch = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in both]
+                batch = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in items]
                 answer = self.client("s3").delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
-                failed = answer.get("Errors", [])
-                gone += len(batch) - len(failed)
+                errors = answer.get("Errors", [])
+                deleted += len(batch) - len(errors)
                 failures += [
-                    f"{one['Key']} ({one.get('VersionId')}): {one['Code']}: {one.get('Message')}" for one in failed
+                    f"{error['Key']} ({error.get('VersionId')}): {error['Code']}: {error.get('Message')}"
+                    for error in errors
                 ]
         except ClientError as error:
-            if code(error) not in GONE:
+            if error_code(error) not in GONE_CODES:
                 raise
-        return gone, failures
+        return deleted, failures
 
     # --- network ---
     def free_network(self, component: str) -> list[str]:
-        """Interfaces and security groups that others left in a VPC of our stack and that block its deletion.
+        """Delete interfaces and security groups that block the deletion of the stack's VPC; return what still blocks.
 
-        Unattached interfaces go, attached ones are named; of the security groups those go that the cluster's load
-        balancers had. Returns what still blocks.
+        Unattached interfaces are deleted, attached ones are returned; of the security groups, those of the cluster's
+        load balancers are deleted.
         """
         blocking: list[str] = []
-        for vpc in self.made(component, "AWS::EC2::VPC"):
-            inside = [{"Name": "vpc-id", "Values": [vpc]}]
-            for one in list(self.pages("ec2", "describe_network_interfaces", "NetworkInterfaces", Filters=inside)):
-                name = one["NetworkInterfaceId"]
-                if one.get("VpcId") != vpc:  # what is deleted here must not hang on a filter alone
-                    continue
-                if one["Status"] == "available":
-                    self.log.info("deleting interface %s (%s), which nothing uses", name, one.get("Description"))
-                    self._unless_gone("ec2", "delete_network_interface", NetworkInterfaceId=name)
-                elif one.get("InterfaceType") != "vpc_endpoint":  # those go with their endpoints
-                    user = one.get("Attachment", {}).get("InstanceId") or one.get("RequesterId", "")
-                    blocking.append(f"{name} is {one['Status']} ({one.get('Description', '')}; {user})")
-            for one in list(self.pages("ec2", "describe_security_groups", "SecurityGroups", Filters=inside)):
-                if one.get("VpcId") == vpc and cluster_in(as_dict(one.get("Tags"))) == CLUSTER_NAME:
-                    self._unless_gone("ec2", "delete_security_group", GroupId=one["GroupId"])
+        for vpc in self.made_by_stack(component, "AWS::EC2::VPC"):
+            blocking += self._free_interfaces(vpc)
+            for group in list(self._in_vpc("describe_security_groups", "SecurityGroups", vpc)):
+                if cluster_of(as_dict(group.get("Tags"))) == CLUSTER_NAME:
+                    self._unless_gone("ec2", "delete_security_group", GroupId=group["GroupId"])
         return blocking
+
+    def _free_interfaces(self, vpc: str) -> list[str]:
+        """Delete the unattached interfaces of a VPC; return the attached ones."""
+        blocking = []
+        for interface in list(self._in_vpc("describe_network_interfaces", "NetworkInterfaces", vpc)):
+            name, description = interface["NetworkInterfaceId"], interface.get("Description", "")
+            if interface["Status"] == "available":
+                self.log.info("Deleting interface %s (%s), which nothing uses", name, description)
+                self._unless_gone("ec2", "delete_network_interface", NetworkInterfaceId=name)
+            elif interface.get("InterfaceType") != "vpc_endpoint":  # those go with their endpoints
+                user = interface.get("Attachment", {}).get("InstanceId") or interface.get("RequesterId", "")
+                blocking.append(f"{name} is {interface['Status']} ({description}; {user})")
+        return blocking
+
+    def _in_vpc(self, operation: str, key: str, vpc: str) -> Iterator[dict[str, Any]]:
+        """Yield the items of a listing that lie in a VPC; a deletion must not depend on the request's filter alone."""
+        items = self.pages("ec2", operation, key, Filters=[{"Name": "vpc-id", "Values": [vpc]}])
+        return (item for item in items if item.get("VpcId") == vpc)
 
     # --- what DeletionPolicy Retain left ---
     def delete_retained(self, keep: frozenset[str]) -> tuple[list[str], list[str]]:
-        """(deleted, left to a person): what our deleted stacks skipped; keep: physical ids that stay."""
-        went, left = [], []
-        for kind, name in sorted(set(self._skipped())):
+        """Delete what the deleted stacks of the environment retained; keep: physical ids that stay.
+
+        Return (deleted, left for a person to decide).
+        """
+        deleted: list[str] = []
+        left: list[str] = []
+        for type_, name in sorted(set(self._skipped())):
             if name in keep:
                 continue
-            if kind == "AWS::S3::Bucket":
+            if type_ == "AWS::S3::Bucket":
                 self.empty_bucket(name)
                 self._unless_gone("s3", "delete_bucket", Bucket=name)
-            elif kind == "AWS::Logs::LogGroup":
+            elif type_ == "AWS::Logs::LogGroup":
                 self._unless_gone("logs", "delete_log_group", logGroupName=name)
-            elif kind == "AWS::KMS::Key":
-                self._retire_key(name)
+            elif type_ == "AWS::KMS::Key":
+                self._schedule_key_deletion(name)
             else:
-                left.append(f"{kind} {name}")
+                left.append(f"{type_} {name}")
                 continue
-            went.append(f"{kind} {name}")
-        return went, left
+            deleted.append(f"{type_} {name}")
+        return deleted, left
 
     def _skipped(self) -> Iterator[tuple[str, str]]:
+        """Yield (type, physical id) of what deleted stacks skipped."""
         deleted = self.pages("cloudformation", "list_stacks", "StackSummaries", StackStatusFilter=["DELETE_COMPLETE"])
         for stack in list(deleted):
             if not stack["StackName"].startswith(settings().prefix):
@@ -321,16 +363,16 @@ class TeardownHook(Clients):
                 if event["ResourceStatus"] == "DELETE_SKIPPED" and event.get("PhysicalResourceId"):
                     yield event["ResourceType"], event["PhysicalResourceId"]
 
-    def _retire_key(self, key: str) -> None:
+    def _schedule_key_deletion(self, key: str) -> None:
         try:
             self.client("kms").schedule_key_deletion(KeyId=key, PendingWindowInDays=KEY_PENDING_DAYS)
         except ClientError as error:
-            if code(error) not in ("NotFoundException", "KMSInvalidStateException"):  # gone, or pending already
+            if error_code(error) not in ("NotFoundException", "KMSInvalidStateException"):  # gone, or pending already
                 raise
 
     def _unless_gone(self, service: str, operation: str, **request: Any) -> None:
         try:
             getattr(self.client(service), operation)(**request)
         except ClientError as error:
-            if code(error) not in GONE:
+            if error_code(error) not in GONE_CODES:
                 raise

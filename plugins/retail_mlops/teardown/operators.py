@@ -1,4 +1,4 @@
-"""Deletes a stack and waits for it; deletes the cluster with its node groups. What is gone already is fine."""
+"""Deletes a stack, and the cluster with its node groups, and waits for the end. Gone already is no error."""
 
 from typing import Any
 
@@ -9,14 +9,15 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException
 
 from include.settings import CLUSTER_NAME, settings
-from retail_mlops.hooks.cloudformation import StackHook, readable
-from retail_mlops.operators.cloudformation import LONGEST_WAIT
+from retail_mlops.hooks.aws_errors import explain_expired_credentials
+from retail_mlops.hooks.cloudformation import StackHook
+from retail_mlops.operators.cloudformation import MAX_WAIT
 from retail_mlops.teardown.deletion import TeardownHook
 from retail_mlops.triggers.cloudformation import StackTrigger
 
 
 class DeleteClusterOperator(EksDeleteClusterOperator):
-    """The provider's fails when the cluster is gone already, and knows no other environment's cluster of that name."""
+    """Deletes this environment's cluster; the provider's operator fails when it is gone, and checks no owner."""
 
     def __init__(self, **options: Any) -> None:
         poll = settings().poll_seconds
@@ -25,46 +26,46 @@ class DeleteClusterOperator(EksDeleteClusterOperator):
             force_delete_compute=True,
             deferrable=True,
             waiter_delay=poll,
-            waiter_max_attempts=LONGEST_WAIT // poll,
+            waiter_max_attempts=MAX_WAIT // poll,
             region_name=settings().region,
             **options,
         )
 
     def execute(self, context: Context) -> None:
-        with readable(self.aws_conn_id):
+        with explain_expired_credentials(self.aws_conn_id):
             status = TeardownHook(self.aws_conn_id).cluster_status()
         if not status:
-            self.log.info("this environment has no cluster: nothing to delete")
+            self.log.info("This environment has no cluster: nothing to delete")
             return
-        self.log.info("cluster %s is %s: deleting its node groups, then it", CLUSTER_NAME, status)
+        self.log.info("Cluster %s is %s: deleting its node groups, then the cluster", CLUSTER_NAME, status)
         super().execute(context)
 
 
 class DeleteStackOperator(AwsBaseOperator[StackHook]):
-    """The provider's does not wait, cannot be repeated while a deletion is under way, and does not say what failed.
+    """Deletes a stack and names what failed; the provider's operator does not wait and cannot be repeated.
 
-    component: name of infra/<component>.yaml; kept_by: DAG Param that, when true, leaves the stack alone. Buckets of
-    the stack are emptied first, and its VPC is freed of interfaces that nothing uses.
+    component: name of infra/<component>.yaml; keep_param: DAG Param that, when true, keeps the stack. Buckets of the
+    stack are emptied first, and unused interfaces in its VPC are deleted.
     """
 
     aws_hook_class = StackHook
     template_fields = aws_template_fields()
     ui_color = "#f6d9d2"
 
-    def __init__(self, *, component: str, kept_by: str | None = None, **options: Any) -> None:
+    def __init__(self, *, component: str, keep_param: str | None = None, **options: Any) -> None:
         super().__init__(region_name=settings().region, **options)
         self.component = component
-        self.kept_by = kept_by
+        self.keep_param = keep_param
 
     def execute(self, context: Context) -> None:
         name = settings().stack(self.component)
-        if self.kept_by and context["params"][self.kept_by]:
-            self.log.info("%s stays: %s", name, self.kept_by)
+        if self.keep_param and context["params"][self.keep_param]:
+            self.log.info("%s is kept: %s", name, self.keep_param)
             return
-        with readable(self.aws_conn_id):
+        with explain_expired_credentials(self.aws_conn_id):
             status = self.hook.status(name)
             if status is None:
-                self.log.info("%s is gone already", name)
+                self.log.info("%s is gone already: nothing to delete", name)
                 return
             if status != "DELETE_IN_PROGRESS":
                 self._prepare()
@@ -76,7 +77,7 @@ class DeleteStackOperator(AwsBaseOperator[StackHook]):
                 stack_name=name,
                 kind="DELETE",
                 waiter_delay=poll,
-                waiter_max_attempts=LONGEST_WAIT // poll,
+                waiter_max_attempts=MAX_WAIT // poll,
                 aws_conn_id=self.aws_conn_id,
                 region_name=self.region_name,
             ),
@@ -84,21 +85,22 @@ class DeleteStackOperator(AwsBaseOperator[StackHook]):
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
+        """Fail with the resources that failed, unless the stack is gone."""
         name = event["stack_name"]
-        with readable(self.aws_conn_id):
+        with explain_expired_credentials(self.aws_conn_id):
             status = self.hook.status(name)
             if status is None:
                 self.log.info("%s is gone", name)
                 return
             if status.endswith("_IN_PROGRESS"):
                 raise AirflowException(f"stack {name} is still {status}: {event.get('message')}")
-            # not final: the next try empties and frees again, which is what most failures wait for
+            # not a RetailError: the next try empties and frees again, which fixes most failures
             raise AirflowException(f"stack {name} is {status}:\n" + "\n".join(self.hook.failures(name)))
 
     def _prepare(self) -> None:
-        """Takes away what CloudFormation would stumble over."""
+        """Delete what would make CloudFormation fail."""
         teardown = TeardownHook(self.aws_conn_id)
-        if went := teardown.empty_buckets(self.component):
-            self.log.info("%s object versions and delete markers went", went)
+        if count := teardown.empty_buckets(self.component):
+            self.log.info("Deleted %s object versions and delete markers", count)
         for blocking in teardown.free_network(self.component):
-            self.log.warning("may block the deletion: %s", blocking)
+            self.log.warning("May block the deletion: %s", blocking)

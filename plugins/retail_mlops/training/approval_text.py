@@ -3,69 +3,73 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 
 from include.settings import settings
-from include.train.evidence import Champion, Evaluation, Interval, LaterWeeks
+from include.train.evidence import Champion, Evaluation, Interval, OutOfTimeTest
+from retail_mlops.common.tables import markdown_table
 from retail_mlops.hooks.model_registry import ModelPackage
 
 
 def markdown(package: ModelPackage, evaluation: Evaluation, champion: str | None) -> str:
-    """What the person who decides gets to read; champion: ARN of the approved package that was compared with."""
-    ours, test = settings(), evaluation
-    rows = [
-        ("accuracy", test.accuracy, test.accuracy_interval, ours.min_accuracy),
-        ("macro F1", test.macro_f1, test.macro_f1_interval, ours.min_macro_f1),
-    ]
-    classes = ((name, s.precision, s.recall, s.f1, s.baskets) for name, s in test.per_class.items())
-    rungs = ((name.replace("_", " "), accuracy, macro_f1) for name, (accuracy, macro_f1) in test.ladder.items())
-    folder = package.metadata["evidence"].rpartition("/")[0]
+    """Return what the person who decides reads; champion: ARN of the approved package that was compared with."""
+    control, leaks = evaluation.control, evaluation.leaks
     return "\n\n".join(
         [
-            f"**Version {package.version}**, trained on {len(test.weeks)} shop weeks, {test.weeks[0]} to "
-            f"{test.weeks[-1]}; judged on {test.baskets:,} baskets of customers that training never saw.",
-            table(
-                ("test split", "value", "95 % interval", "gate: lower bound at least"),
-                ((name, value, _range(interval), f"{least:.3f}") for name, value, interval, least in rows),
-            ),
+            f"**Version {package.version}**, trained on {len(evaluation.weeks)} shop weeks, {evaluation.weeks[0]} to "
+            f"{evaluation.weeks[-1]}; tested on {evaluation.baskets:,} baskets of customers that training never saw.",
+            _test_split(evaluation),
             _rules(evaluation),
-            f"**Champion.** {_champion(test.champion, champion)}",
-            f"**Later weeks.** {_later(test.later_weeks)}",
-            table(("ladder", "accuracy", "macro F1"), rungs),
-            f"**Control.** Trained on shuffled labels: accuracy {test.control.accuracy:.4f}; always answering the most "
-            f"frequent label: {test.control.majority:.4f}. The two must be alike.",
-            table(("class", "precision", "recall", "F1", "baskets"), classes),
-            f"**Leaks.** In more than one split: {test.leaks.customers_in_two_splits} customers, "
-            f"{test.leaks.fingerprints_in_two_splits} baskets' contents. Copies inside a split: {test.leaks.clones}.",
-            table(
-                ("provenance", ""),
-                (
-                    ("package", f"`{package.arn}`"),
-                    ("hyperparameters", f"`{json.dumps(test.hyperparameters)}`"),
-                    ("bundle digest", f"`{test.bundle_digest}`"),
-                    ("gold digest", f"`{test.gold_digest}`"),
-                    ("evidence SHA-256", f"`{package.metadata['evidence_digest']}`"),
-                    ("image", f"`{package.image}`"),
-                    ("training job", f"`{package.metadata['training_job']}`"),
-                    ("report", f"`{folder}/report.html`"),
-                    ("model card", f"`{folder}/model_card.md`"),
-                ),
-                numbers=False,
-            ),
+            f"**Champion.** {_champion(evaluation.champion, champion)}",
+            f"**Out-of-time test.** {_out_of_time(evaluation.later_weeks)}",
+            _baselines(evaluation),
+            f"**Control.** Trained on shuffled labels: accuracy {control.accuracy:.4f}; always answering the most "
+            f"frequent label: {control.majority:.4f}. The two must be close.",
+            _classes(evaluation),
+            f"**Leaks.** In more than one split: {leaks.customers_in_two_splits} customers, "
+            f"{leaks.fingerprints_in_two_splits} baskets' contents. Duplicates inside a split: {leaks.clones}.",
+            _provenance(package, evaluation),
         ]
     )
 
 
-def table(header: tuple[str, ...], rows: Iterable[tuple[str | float, ...]], *, numbers: bool = True) -> str:
-    """A Markdown table; all columns after the first stand on the right when they are `numbers`."""
-    lines = [header, ("---", *("---:" if numbers else "---" for _ in header[1:])), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+def _test_split(evaluation: Evaluation) -> str:
+    rows = [
+        ("accuracy", evaluation.accuracy, evaluation.accuracy_interval, settings().min_accuracy),
+        ("macro F1", evaluation.macro_f1, evaluation.macro_f1_interval, settings().min_macro_f1),
+    ]
+    return markdown_table(
+        ("test split", "value", "95 % interval", "gate: lower bound at least"),
+        ((name, value, _range(interval), f"{minimum:.3f}") for name, value, interval, minimum in rows),
+        align="lrrr",
+    )
 
 
-def _cell(value: str | float) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+def _baselines(evaluation: Evaluation) -> str:
+    rows = ((name.replace("_", " "), accuracy, macro_f1) for name, (accuracy, macro_f1) in evaluation.ladder.items())
+    return markdown_table(("baseline", "accuracy", "macro F1"), rows, align="lrr")
+
+
+def _classes(evaluation: Evaluation) -> str:
+    rows = (
+        (name, score.precision, score.recall, score.f1, score.baskets) for name, score in evaluation.per_class.items()
+    )
+    return markdown_table(("class", "precision", "recall", "F1", "baskets"), rows, align="lrrrr")
+
+
+def _provenance(package: ModelPackage, evaluation: Evaluation) -> str:
+    folder = package.metadata["evidence"].rpartition("/")[0]
+    values = {
+        "package": package.arn,
+        "hyperparameters": json.dumps(evaluation.hyperparameters),
+        "bundle digest": evaluation.bundle_digest,
+        "gold digest": evaluation.gold_digest,
+        "evidence SHA-256": package.metadata["evidence_digest"],
+        "image": package.image,
+        "training job": package.metadata["training_job"],
+        "report": f"{folder}/report.html",
+        "model card": f"{folder}/model_card.md",
+    }
+    return markdown_table(("provenance", ""), ((name, f"`{value}`") for name, value in values.items()))
 
 
 def _range(interval: Interval) -> str:
@@ -91,7 +95,7 @@ def _champion(champion: Champion | None, arn: str | None) -> str:
     )
 
 
-def _later(later: LaterWeeks | None) -> str:
+def _out_of_time(later: OutOfTimeTest | None) -> str:
     if later is None:
         return "Not tested: that needs at least six weeks."
     everyone, new = later.all_customers, later.new_customers

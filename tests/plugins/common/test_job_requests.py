@@ -73,7 +73,7 @@ def test_every_job_is_tagged(fit, evaluation):
 
 
 def test_jobs_see_known_settings_only():
-    assert set(requests.environment()) == {f"RETAIL_{name.upper()}" for name in requests.JOBS_READ}
+    assert set(requests.environment()) == {f"RETAIL_{name.upper()}" for name in requests.JOB_SETTINGS}
 
 
 def test_manifest_file_lists_keys_below_their_prefix():

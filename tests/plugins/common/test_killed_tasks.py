@@ -69,5 +69,5 @@ def test_a_job_that_starts_late_is_stopped_and_a_hiccup_of_aws_is_survived(monke
     stub.add_client_error("stop_training_job", "ThrottlingException", "Rate exceeded")
     stub.add_response("stop_training_job", {}, {"TrainingJobName": "late"})
     stub.activate()
-    listeners.end_jobs("Training", ["late"], seconds=0.3, pause=0.1)
+    listeners.stop_jobs("Training", ["late"], seconds=1, poll=0.2)
     stub.assert_no_pending_responses()

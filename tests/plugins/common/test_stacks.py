@@ -17,7 +17,7 @@ ADMIN = "arn:aws:iam::123456789012:user/mlops-retail-bootstrap"
 
 @pytest.mark.parametrize("component", EVERY)
 def test_stack_fills_what_its_template_declares(component):
-    stack = stacks.stack(component, ADMIN)
+    stack = stacks.stack_of(component, ADMIN)
     declared = stacks.declared(stack.template)
 
     assert stack.name == f"mlops-retail-dev-{component}"
@@ -27,12 +27,12 @@ def test_stack_fills_what_its_template_declares(component):
 
 
 def test_every_value_is_a_parameter_of_some_template():
-    declared = {name for component in EVERY for name in stacks.stack(component, ADMIN).parameters}
+    declared = {name for component in EVERY for name in stacks.stack_of(component, ADMIN).parameters}
     assert declared == set(values(ADMIN))
 
 
 def test_identity_is_told_who_administers():
-    assert stacks.stack("identity", ADMIN).parameters["AdminPrincipalArn"] == ADMIN
+    assert stacks.stack_of("identity", ADMIN).parameters["AdminPrincipalArn"] == ADMIN
 
 
 def test_template_that_needs_an_unknown_parameter_is_refused(tmp_path, monkeypatch):
@@ -41,7 +41,7 @@ def test_template_that_needs_an_unknown_parameter_is_refused(tmp_path, monkeypat
     monkeypatch.setattr(stacks, "ROOT", tmp_path)
 
     with pytest.raises(RetailError, match=r"lake\.yaml needs Colour"):
-        stacks.stack("lake", ADMIN)
+        stacks.stack_of("lake", ADMIN)
 
 
 def test_order_names_every_template_but_the_optional_one():

@@ -28,7 +28,7 @@ def test_raw_file_is_found_gzipped_or_not(name):
     [
         ([], "found neither"),
         ([RAW, RAW.removesuffix(".gz")], r"found raw/.*, raw/"),
-        (["raw/shop_week=200607/data.csv"], "lie raw/shop_week=200607/data.csv"),
+        (["raw/shop_week=200607/data.csv"], "has raw/shop_week=200607/data.csv"),
     ],
 )
 def test_no_file_or_two_are_refused(keys, text):
@@ -176,7 +176,7 @@ def test_one_job_stages_silver_and_gold():
         run_id="r",
         task_id="build",
         try_number=1,
-        xcom_pull=lambda task_ids: {"plan": "image@sha256:1"}[task_ids],
+        xcom_pull=lambda task_ids, **_: {"plan": "image@sha256:1"}[task_ids],
     )
     request = etl.build_request(of_week("200607") | {"ti": ti})
 

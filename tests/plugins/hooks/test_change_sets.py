@@ -3,7 +3,8 @@
 import pytest
 
 from retail_mlops.common import stacks
-from retail_mlops.hooks.change_sets import KEEPERS, Change, additions, imports, table
+from retail_mlops.hooks.change_sets import PROTECTED_TYPES, Change, additions, imports, table
+from tests.plugins.text import squeezed
 
 ADMIN = "arn:aws:iam::123456789012:user/bootstrap"
 
@@ -19,23 +20,25 @@ def test_change_names_the_properties_that_cause_it():
         {"Target": {"Attribute": "Tags"}},
         {"Target": {"Attribute": "Properties", "Name": "BucketName"}},
     ]
-    change = Change.of(resource_change(Replacement="True", PolicyAction="ReplaceAndRetain", Details=details))
+    change = Change.from_description(
+        resource_change(Replacement="True", PolicyAction="ReplaceAndRetain", Details=details)
+    )
     assert change == Change("Modify", "Bucket", "AWS::S3::Bucket", "True", "ReplaceAndRetain", ("BucketName", "Tags"))
 
 
-@pytest.mark.parametrize("kind", sorted(KEEPERS))
+@pytest.mark.parametrize("kind", sorted(PROTECTED_TYPES))
 @pytest.mark.parametrize(
     "more", [{"Replacement": "True"}, {"Replacement": "Conditional"}, {"Action": "Remove"}, {"Action": "Dynamic"}]
 )
 def test_person_is_asked_before_what_cannot_be_made_again_goes(kind, more):
-    assert Change.of(resource_change(ResourceType=kind, **more)).needs_a_person
+    assert Change.from_description(resource_change(ResourceType=kind, **more)).needs_approval
 
 
 @pytest.mark.parametrize(("cause", "asked"), [("Version", True), ("Logging", False)])
 def test_person_is_asked_before_the_cluster_is_upgraded(cause, asked):
     details = [{"Target": {"Attribute": "Properties", "Name": cause}}]
     change = resource_change(ResourceType="AWS::EKS::Cluster", Replacement="False", Details=details)
-    assert Change.of(change).needs_a_person is asked
+    assert Change.from_description(change).needs_approval is asked
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,7 @@ def test_person_is_asked_before_the_cluster_is_upgraded(cause, asked):
     ],
 )
 def test_nobody_is_asked_about_anything_else(more):
-    assert not Change.of(resource_change(**more)).needs_a_person
+    assert not Change.from_description(resource_change(**more)).needs_approval
 
 
 def test_table_is_markdown_with_aligned_columns():
@@ -56,16 +59,16 @@ def test_table_is_markdown_with_aligned_columns():
         "\n"
     )
     assert len({len(line) for line in lines}) == 1
-    assert lines[2].startswith("| Add    | Vpc      | AWS::EC2::VPC |")
+    assert squeezed(lines[2]).startswith("| Add | Vpc | AWS::EC2::VPC |")
     assert "X, Y" in lines[3]
 
 
 def test_imports_of_the_templates_are_exports_with_the_environments_name():
-    cluster = stacks.stack("cluster", ADMIN)
+    cluster = stacks.stack_of("cluster", ADMIN)
     found = imports(cluster.template, cluster.parameters)
     assert "mlops-retail-dev-AirflowRoleArn" in found
     assert not [name for name in found if "$" in name]
-    assert imports(stacks.stack("network", ADMIN).template, {}) == set()
+    assert imports(stacks.stack_of("network", ADMIN).template, {}) == set()
 
 
 def test_long_and_short_form_of_an_import_are_seen():

@@ -16,6 +16,7 @@ from retail_mlops.hooks.change_sets import Change
 from retail_mlops.hooks.cloudformation import ChangeSet, Stack, StackHook
 from retail_mlops.operators import cloudformation as module
 from retail_mlops.operators.cloudformation import DeployStackOperator
+from tests.plugins.text import squeezed
 
 STACK = Stack("mlops-retail-dev-lake", "Resources: {}", {"Environment": "dev"}, {"Project": "RetailMLOps"})
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
@@ -194,7 +195,7 @@ def test_stack_that_cannot_roll_back_is_a_persons(stack):
 @pytest.fixture
 def operator(stack, monkeypatch):
     made = DeployStackOperator(task_id="lake", component="lake")
-    monkeypatch.setattr(module, "stack", lambda component, admin: STACK)
+    monkeypatch.setattr(module, "stack_of", lambda component, admin: STACK)
     monkeypatch.setattr(module, "principal", lambda connection: "arn")
     made.changes = []
     monkeypatch.setattr(StackHook, "open_change_set", lambda *_: made.kind and ChangeSet(made.kind, made.changes))
@@ -225,7 +226,7 @@ def patient(monkeypatch):
     """Tasks wait themselves; a look at a stack takes no time."""
     monkeypatch.setenv("RETAIL_WAIT_IN_TASK_SECONDS", "5")
     settings.cache_clear()
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(module, "POLL_IN_TASK", 0)
     yield
     monkeypatch.undo()
     settings.cache_clear()
@@ -335,7 +336,7 @@ def test_person_is_asked_before_a_bucket_is_replaced(stack, operator):
     assert operator.question["options"] == ["Approve", "Reject"]
     assert operator.question["defaults"] == ["Reject"]
     assert "Bucket (AWS::S3::Bucket)" in operator.question["subject"]
-    assert "| Modify | Bucket   | AWS::S3::Bucket | True " in operator.question["body"]
+    assert "| Modify | Bucket | AWS::S3::Bucket | True " in squeezed(operator.question["body"])
     assert waiting.timeout == dt.timedelta(days=1)
     assert (waiting.method_name, waiting.kwargs) == ("execute_answer", {"kind": "UPDATE"})
 
@@ -367,7 +368,7 @@ def test_everything_but_approve_executes_nothing_and_leaves_no_change_set(stack,
 # --- faults of the account ---
 def test_deleted_by_hand_is_no_up_to_date_stack(stack, operator, monkeypatch):
     pauses = []
-    monkeypatch.setattr("retail_mlops.hooks.cloudformation.time.sleep", pauses.append)
+    monkeypatch.setattr("retail_mlops.common.polling.time.sleep", pauses.append)
     operator.kind = None
     for _ in range(2):
         stack.status("CREATE_COMPLETE")

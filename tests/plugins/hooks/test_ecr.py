@@ -87,14 +87,14 @@ def test_repository_that_is_not_there_is_an_error(stub):
 
 def test_clean_scan_passes(stub):
     scan(stub, MEDIUM=4)
-    ImageHook().assert_scanned(REFERENCE)
+    ImageHook().require_scanned(REFERENCE)
 
 
 @pytest.mark.parametrize("severity", ["CRITICAL", "HIGH"])
 def test_serious_finding_is_refused(stub, severity):
     scan(stub, **{severity: 1})
     with pytest.raises(RetailError, match=severity):
-        ImageHook().assert_scanned(REFERENCE)
+        ImageHook().require_scanned(REFERENCE)
 
 
 BASIC = {"findings": [{"name": "CVE-2026-1", "severity": "HIGH"}]}
@@ -112,25 +112,25 @@ def test_accepted_finding_passes_and_another_beside_it_does_not(stub, monkeypatc
         answer = {"imageScanStatus": {"status": "COMPLETE"}, "imageScanFindings": page}
         stub.add_response("describe_image_scan_findings", answer | ({"nextToken": token} if token else {}))
     with nullcontext() if passes else pytest.raises(RetailError, match="'HIGH': 1"):
-        ImageHook().assert_scanned(REFERENCE)
+        ImageHook().require_scanned(REFERENCE)
 
 
 @pytest.mark.parametrize("status", ["IN_PROGRESS", "FAILED", "UNSUPPORTED_IMAGE"])
 def test_unfinished_scan_is_refused(stub, status):
     scan(stub, status)
     with pytest.raises(RetailError, match=status):
-        ImageHook().assert_scanned(REFERENCE)
+        ImageHook().require_scanned(REFERENCE)
 
 
 def test_missing_scan_is_refused(stub):
     stub.add_client_error("describe_image_scan_findings", "ScanNotFoundException")
     with pytest.raises(RetailError, match="never scanned"):
-        ImageHook().assert_scanned(REFERENCE)
+        ImageHook().require_scanned(REFERENCE)
 
 
 def test_setting_turns_the_scan_gate_off(stub, monkeypatch):
     monkeypatch.setattr(ecr, "settings", lambda: Settings(require_image_scan=False))
-    ImageHook().assert_scanned(REFERENCE)
+    ImageHook().require_scanned(REFERENCE)
 
 
 @pytest.mark.parametrize(

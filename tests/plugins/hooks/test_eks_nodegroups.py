@@ -6,8 +6,8 @@ from botocore.stub import Stubber
 
 from include.settings import CLUSTER_NAME, settings
 from retail_mlops.common.errors import RetailError
+from retail_mlops.common.node_groups import NodeGroup
 from retail_mlops.hooks.eks_nodegroups import NodeGroupHook
-from retail_mlops.schedule.records import NodeGroup
 
 GROUP = settings().nodegroup
 ASKED = {"clusterName": CLUSTER_NAME, "nodegroupName": GROUP}
@@ -94,6 +94,6 @@ def test_missing_group_is_named(stub):
         NodeGroupHook().scale(WANTED, timeout=10, poll=0.01)
 
 
-def test_trouble_is_what_eks_says(stub):
+def test_issues_are_what_eks_says(stub):
     described(stub)
-    assert NodeGroupHook().trouble(GROUP) == "AsgInstanceLaunchFailures: no Spot capacity"
+    assert NodeGroupHook().issues(GROUP) == "AsgInstanceLaunchFailures: no Spot capacity"

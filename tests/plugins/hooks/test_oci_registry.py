@@ -11,7 +11,7 @@ import requests
 from include.settings import CONTROLLER_REPOSITORY
 from retail_mlops.common.errors import RetailError
 from retail_mlops.hooks.ecr import ImageHook
-from retail_mlops.hooks.oci_registry import INDEXES, MANIFESTS, Repository, copy, digest
+from retail_mlops.hooks.oci_registry import INDEXES, MANIFESTS, Repository, copy, digest_of
 from tests.local.aws.conftest import service  # noqa: F401 - a fixture
 
 SECRET = "Basic secret"
@@ -35,10 +35,10 @@ class Registry(http.server.ThreadingHTTPServer):
     def take(self, data, tag=None, kind=""):
         """Keeps a blob, or a manifest under its digest and tag; its descriptor."""
         if kind:
-            self.manifests |= {name: (data, kind) for name in (digest(data), tag) if name}
+            self.manifests |= {name: (data, kind) for name in (digest_of(data), tag) if name}
         else:
-            self.blobs[digest(data)] = data
-        return {"mediaType": kind or "application/octet-stream", "digest": digest(data), "size": len(data)}
+            self.blobs[digest_of(data)] = data
+        return {"mediaType": kind or "application/octet-stream", "digest": digest_of(data), "size": len(data)}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -102,7 +102,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             (named,) = parse_qs(url.query)["digest"]
             content = self.server.uploads[url.path]
-            if digest(content) != named:
+            if digest_of(content) != named:
                 self.answer(400, b"DIGEST_INVALID")
                 return
             self.server.blobs[named] = content
@@ -188,7 +188,7 @@ def test_pinned_digest_is_that_of_the_tag(theirs, ours):
 
 def test_another_digest_than_the_pinned_one_is_refused_and_nothing_copied(theirs, ours):
     index(theirs)
-    with pytest.raises(RetailError, match=r"RETAIL_CONTROLLER_DIGEST says sha256:1{64}: nothing was copied"):
+    with pytest.raises(RetailError, match=r"RETAIL_CONTROLLER_DIGEST is sha256:1{64}: nothing was copied"):
         run(theirs, ours, pinned="sha256:" + "1" * 64)
     assert (ours.blobs, ours.manifests) == ({}, {})
 
@@ -202,7 +202,7 @@ def test_one_changed_byte_is_refused_and_the_image_not_published(theirs, ours, p
     else:
         layer = json.loads(theirs.manifests[amd["digest"]][0])["layers"][0]["digest"]
         theirs.blobs[layer] = theirs.blobs[layer][:-1] + b"x"
-    with pytest.raises(RetailError, match="gave other content of theirs than sha256:"):
+    with pytest.raises(RetailError, match="sent other content of theirs than sha256:"):
         run(theirs, ours)
     assert ours.manifests == {}
 

@@ -103,18 +103,18 @@ def test_policy_text_that_says_the_same_is_no_drift(hook):
     assert hook.drift("text", 0.1) == []
 
 
-def test_change_set_that_replaces_a_repository_needs_a_person(hook):
+def test_change_set_that_replaces_a_repository_needs_approval(hook):
     two = {"Type": "AWS::ECR::Repository", "Properties": {"RepositoryName": "mlops/two"}}
     three = {"Type": "AWS::ECR::Repository", "Properties": {"RepositoryName": "mlops/three"}}
     tagged = two | {"Properties": two["Properties"] | {"ImageTagMutability": "IMMUTABLE"}}
     deploy(hook, stack("named", Repository=two))
 
     (change,) = hook.open_change_set(stack("named", Repository=tagged), "harmless", 0.1).changes
-    assert not change.needs_a_person
+    assert not change.needs_approval
     (change,) = hook.open_change_set(stack("named", Repository=three), "replacing", 0.1).changes
-    assert (change.causes, change.needs_a_person) == (("RepositoryName",), True)
+    assert (change.causes, change.needs_approval) == (("RepositoryName",), True)
     (removed, _added) = hook.open_change_set(stack("named", Zoo=bucket("zoo")), "removing", 0.1).changes
-    assert (removed.action, removed.needs_a_person) == ("Remove", True)
+    assert (removed.action, removed.needs_approval) == ("Remove", True)
 
 
 def test_update_that_a_kill_cut_off_is_rolled_back_and_done_again(hook, service):  # noqa: F811

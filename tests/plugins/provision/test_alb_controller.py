@@ -49,7 +49,7 @@ def test_fetched_crds_are_those_that_were_pinned(fetched):
 
 def test_crds_that_were_not_fetched_say_what_to_do(fetched):
     fetched.unlink()
-    with pytest.raises(RetailError, match=r"crds\.yaml is not there: run `make alb-controller`"):
+    with pytest.raises(RetailError, match=r"crds\.yaml is missing: run `make alb-controller`"):
         controller.crds()
 
 
@@ -93,7 +93,7 @@ def test_api_server_trusts_the_certificate_that_the_controller_shows(applied):
     service = hook["clientConfig"]["service"]
     assert names.get_values_for_type(x509.DNSName) == [f"{service['name']}.{service['namespace']}.svc"]
     assert shown.not_valid_before_utc < NOW < NOW + dt.timedelta(days=3000) < shown.not_valid_after_utc
-    assert Certificate.of(secret["data"]) == made
+    assert Certificate.from_secret(secret["data"]) == made
 
 
 def test_what_others_need_comes_before_them(applied):
@@ -103,4 +103,4 @@ def test_what_others_need_comes_before_them(applied):
 
 
 def test_files_of_the_repository_stay_as_they_are(applied):
-    assert yaml.safe_dump_all(controller.parts()).count(IMAGE) == 0
+    assert yaml.safe_dump_all(controller.documents()).count(IMAGE) == 0

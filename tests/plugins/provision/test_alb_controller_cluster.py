@@ -15,12 +15,15 @@ from kubernetes.client.exceptions import ApiException
 
 from include.settings import NAMESPACE, Settings
 from local.kube.controlplane import ControlPlane
-from local.stack import config
+from local.stack import config, kube_cluster
+from retail_mlops.common import api_manifests
+from retail_mlops.common.api_manifests import kind_and_name, rendered, service_account
 from retail_mlops.common.dag_defaults import ROOT
 from retail_mlops.common.errors import RetailError
 from retail_mlops.hooks.eks_cluster import Cluster
+from retail_mlops.hooks.public_endpoint import PublicEndpoint
 from retail_mlops.provision import alb_controller as controller
-from retail_mlops.release import releases
+from retail_mlops.release import manifests
 from retail_mlops.schedule.capacity import Capacity
 from tests.waiting import until
 
@@ -37,7 +40,8 @@ def cluster(tmp_path_factory):
     """What provision has applied: a fresh namespace and the controller, which has no node to run on."""
     subprocess.run([sys.executable, controller.FOLDER / "fetch.py"], check=True)
     stack = config.load(tmp_path_factory.mktemp("local stack"))
-    plane = ControlPlane(stack.state / "kube" / "alb", stack)
+    spec = kube_cluster.spec(stack, stack.state / "kube" / "alb")
+    plane = ControlPlane(spec, kube_cluster.ensure_binaries())
     try:
         plane.start()
         made = Cluster(kubeconfig.new_client_from_config(str(plane.kubeconfig)))
@@ -51,26 +55,30 @@ def cluster(tmp_path_factory):
         config.forget(stack)
 
 
+def endpoint(monkeypatch, **settings):
+    """The endpoint's manifests with these settings."""
+    for module in (api_manifests, manifests):
+        monkeypatch.setattr(module, "settings", lambda: Settings(**settings))
+    return manifests.endpoint_manifests(rendered())
+
+
 @pytest.fixture
 def alb(monkeypatch):
-    told = Settings(endpoint_kind="alb", endpoint_host="prices.example.com")
-    monkeypatch.setattr(releases, "settings", lambda: told)
-    return releases.endpoint(releases.rendered())
+    return endpoint(monkeypatch, endpoint_kind="alb", endpoint_host="prices.example.com")
 
 
 @pytest.fixture
 def service(monkeypatch):
-    monkeypatch.setattr(releases, "settings", lambda: Settings(endpoint_kind="nlb"))
-    return releases.endpoint(releases.rendered())
+    return endpoint(monkeypatch, endpoint_kind="nlb")
 
 
 @pytest.fixture
-def capacity(cluster):
-    yield Capacity(cluster, timeout=20, poll=0.1)
+def public(cluster):
+    yield PublicEndpoint(cluster, timeout=20, poll=0.1)
     ingresses = client.NetworkingV1Api(cluster.api)
     for one in ingresses.list_namespaced_ingress(NAMESPACE).items:
         ingresses.patch_namespaced_ingress(one.metadata.name, NAMESPACE, {"metadata": {"finalizers": None}})
-    Capacity(cluster, timeout=20, poll=0.1).remove_endpoints()
+    PublicEndpoint(cluster, timeout=20, poll=0.1).remove()
 
 
 # --- what the API server says to the manifests ---
@@ -105,7 +113,7 @@ def test_webhooks_certificate_is_one_the_api_server_accepts_and_pods_come_while_
     assert base64.b64decode(hook.webhooks[0].client_config.ca_bundle).startswith(b"-----BEGIN CERTIFICATE-----")
     job = yaml.safe_load((ROOT / "k8s" / "smoke-job.yaml").read_text())["spec"]["template"]
     job["metadata"] |= {"name": "ungated", "labels": {"app.kubernetes.io/name": "retail-api"}}
-    cluster.apply([releases.service_account(releases.rendered())])
+    cluster.apply([service_account(rendered())])
     cluster.core.create_namespaced_pod(NAMESPACE, job)
     cluster.core.delete_namespaced_pod("ungated", NAMESPACE, grace_period_seconds=0)
 
@@ -134,17 +142,17 @@ def test_controller_may_do_its_work_and_no_more(cluster, allowed, verb, group, r
 
 
 # --- the Ingress is an endpoint like the Service ---
-def test_ingress_is_accepted_recorded_removed_and_made_again_as_it_was(cluster, capacity, alb):
+def test_ingress_is_accepted_recorded_removed_and_made_again_as_it_was(cluster, public, alb):
     cluster.apply(alb)
-    state = capacity.state([])
-    assert [(one["kind"], one["metadata"]["name"]) for one in state.services] == [("Ingress", "retail-api-public")]
-    capacity.remove_endpoints()
-    assert capacity.endpoints() == []
+    state = Capacity(cluster).state([], public.live())
+    assert [kind_and_name(service) for service in state.services] == [("Ingress", "retail-api-public")]
+    public.remove()
+    assert public.live() == []
     cluster.apply(list(state.services))
-    assert capacity.state([]).services == state.services
+    assert Capacity(cluster).state([], public.live()).services == state.services
 
 
-def test_address_is_waited_for_until_the_controller_says_it(cluster, capacity, alb):
+def test_address_is_waited_for_until_the_controller_says_it(cluster, public, alb):
     cluster.apply(alb)
     status = {"status": {"loadBalancer": {"ingress": [{"hostname": HOST}]}}}
 
@@ -154,23 +162,23 @@ def test_address_is_waited_for_until_the_controller_says_it(cluster, capacity, a
     later = threading.Timer(1, controllers_work)
     later.start()
     began = time.monotonic()
-    addresses = capacity.wait_for_address(alb)
+    addresses = public.wait_for_addresses(alb)
     later.join()
     assert addresses == [f"http://prices.example.com:80 (point prices.example.com at {HOST})"]
     assert time.monotonic() - began > 0.9
 
 
-def test_ingress_whose_load_balancer_does_not_go_is_named(cluster, capacity, alb):
+def test_ingress_whose_load_balancer_does_not_go_is_named(cluster, public, alb):
     held = {"metadata": {"finalizers": [FINALIZER]}}
     cluster.apply(alb)
     client.NetworkingV1Api(cluster.api).patch_namespaced_ingress("retail-api-public", NAMESPACE, held)
     with pytest.raises(RetailError, match=r"(?s)Ingress retail-api-public.*its controller, which needs a node"):
-        Capacity(cluster, timeout=1, poll=0.1).remove_endpoints()
+        PublicEndpoint(cluster, timeout=1, poll=0.1).remove()
 
 
-def test_endpoint_of_the_other_kind_goes_when_the_new_one_is_there(cluster, capacity, alb, service):
+def test_endpoint_of_the_other_kind_goes_when_the_new_one_is_there(cluster, public, alb, service):
     cluster.apply(service)
     cluster.apply(alb)
-    assert len(capacity.endpoints()) == 2
-    capacity.remove_endpoints(but=alb)
-    assert [one["kind"] for one in capacity.endpoints()] == ["Ingress"]
+    assert len(public.live()) == 2
+    public.remove(except_for=alb)
+    assert [item["kind"] for item in public.live()] == ["Ingress"]

@@ -10,11 +10,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 from botocore.stub import Stubber
 
 from include.settings import CLUSTER_NAME, Settings, settings
+from retail_mlops.common import smoke_buckets
 from retail_mlops.common.dag_defaults import ROOT
 from retail_mlops.common.errors import RetailError
+from retail_mlops.common.ownership import INGRESS_TAG
 from retail_mlops.provision import alb_controller as controller
-from retail_mlops.provision import tasks
-from retail_mlops.teardown.inventory import INGRESS_TAG
+from retail_mlops.provision import smoke_test, tasks
 
 DIGEST = "sha256:" + "1" * 64
 
@@ -37,14 +38,14 @@ def sts(monkeypatch):
 
 
 def test_right_region_and_account_pass(sts):
-    tasks.check()
+    tasks.check_account()
 
 
 @pytest.mark.parametrize("name", tasks.REGION_VARIABLES)
 def test_variable_of_another_region_is_refused(sts, monkeypatch, name):
     monkeypatch.setenv(name, "us-east-1")
     with pytest.raises(RetailError, match=f"{name} says us-east-1"):
-        tasks.check()
+        tasks.check_account()
 
 
 @pytest.mark.parametrize("name", ["aws_admin", "aws_default"])
@@ -52,13 +53,13 @@ def test_connection_of_another_region_is_refused(sts, monkeypatch, name):
     elsewhere = json.dumps({"conn_type": "aws", "extra": {"region_name": "eu-west-1"}})
     monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", elsewhere)
     with pytest.raises(RetailError, match=f"connection {name} says eu-west-1"):
-        tasks.check()
+        tasks.check_account()
 
 
 def test_another_account_is_refused(sts, monkeypatch):
     monkeypatch.setattr(Sts, "account", "999999999999")
     with pytest.raises(RetailError, match="999999999999, but RETAIL_ACCOUNT_ID is 123456789012"):
-        tasks.check()
+        tasks.check_account()
 
 
 # --- the load balancer controller ---
@@ -84,24 +85,24 @@ def alb(monkeypatch):
 def test_nlb_is_refused_while_an_alb_would_lose_its_controller(sts, monkeypatch):
     balancers(monkeypatch, *OTHERS, ALB)
     with pytest.raises(RetailError, match=r"load balancer mlops-retail-dev is an alb.*public_endpoint off"):
-        tasks.check()
+        tasks.check_account()
 
 
 def test_other_load_balancers_are_nobodys_orphans(sts, monkeypatch):
     balancers(monkeypatch, *OTHERS)
-    tasks.check()
+    tasks.check_account()
 
 
 def test_alb_with_its_controller_is_no_orphan(monkeypatch, alb):
     balancers(monkeypatch, ALB)
-    tasks.refuse_to_orphan()
+    tasks._refuse_to_orphan_balancers()
 
 
 def test_missing_crds_are_told_before_anything_is_made(sts, monkeypatch, alb, tmp_path):
     (tmp_path / "crds.sha256").write_text("0  crds.yaml")
     monkeypatch.setattr(controller, "FOLDER", tmp_path)
-    with pytest.raises(RetailError, match=r"crds\.yaml is not there: run `make alb-controller`"):
-        tasks.check()
+    with pytest.raises(RetailError, match=r"crds\.yaml is missing: run `make alb-controller`"):
+        tasks.check_account()
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def images(monkeypatch):
 
 
 def test_controllers_image_is_copied_from_its_makers_by_the_digest_that_was_pinned(alb, images):
-    assert tasks.copy_controller() == IMAGE
+    assert tasks.copy_controller_image() == IMAGE
     ((source, tag, target, pinned),) = images.asked
     assert (source.registry, source.name) == ("https://public.ecr.aws", "eks/aws-load-balancer-controller")
     assert (tag, target, pinned) == ("v3.2.2", "ours: mlops/aws-load-balancer-controller", PINNED)
@@ -123,13 +124,13 @@ def test_controllers_image_is_copied_from_its_makers_by_the_digest_that_was_pinn
 
 def test_image_that_is_there_is_not_copied_again(alb, images):
     images.there.tagged = lambda repository, tag: f"{repository}:{tag}"
-    assert tasks.copy_controller() == "mlops/aws-load-balancer-controller:v3.2.2"
+    assert tasks.copy_controller_image() == "mlops/aws-load-balancer-controller:v3.2.2"
     assert images.asked == []
 
 
 def test_without_an_alb_no_image_is_copied(images, caplog):
     with pytest.raises(AirflowSkipException):
-        tasks.copy_controller()
+        tasks.copy_controller_image()
     assert "RETAIL_ENDPOINT_KIND is nlb" in caplog.text
     assert images.asked == []
 
@@ -186,18 +187,18 @@ def test_github_login_is_made_once_and_for_no_environment_in_particular(iam):
             "Tags": [{"Key": "Project", "Value": "RetailMLOps"}],
         },
     )
-    tasks.share_github_login({"dry_run": False})
+    tasks.create_github_login({"dry_run": False})
 
 
-@pytest.mark.parametrize(("there", "dry_run", "said"), [([PROVIDER], False, "is there"), ([], True, "would be made")])
+@pytest.mark.parametrize(("there", "dry_run", "said"), [([PROVIDER], False, "exists"), ([], True, "would be created")])
 def test_github_login_that_is_there_is_not_made_and_a_dry_run_makes_none(iam, caplog, there, dry_run, said):
     iam(*there)
-    tasks.share_github_login({"dry_run": dry_run})
+    tasks.create_github_login({"dry_run": dry_run})
     assert said in "\n".join(caplog.messages)
 
 
 def test_without_a_repository_nobody_logs_in_from_github(caplog):
-    tasks.share_github_login({"dry_run": False})
+    tasks.create_github_login({"dry_run": False})
     assert "names no repository" in "\n".join(caplog.messages)
 
 
@@ -207,7 +208,7 @@ NOT_SEEN = {"TagKey": "Project", "Code": "TagKeysNotFoundException", "Message": 
 
 
 @pytest.mark.parametrize(
-    ("errors", "said"), [([], "is active"), ([NOT_SEEN], "not found: Project\nrun provision again")]
+    ("errors", "said"), [([], "is active"), ([NOT_SEEN], "not found: Project\nRun provision again")]
 )
 def test_cost_tag_is_activated_or_what_to_do_is_said(stub, caplog, errors, said):
     stub("ce").add_response("update_cost_allocation_tags_status", {"Errors": errors}, ACTIVATE)
@@ -218,16 +219,16 @@ def test_cost_tag_is_activated_or_what_to_do_is_said(stub, caplog, errors, said)
 def test_cost_tag_that_this_account_may_not_activate_fails_nothing(stub, caplog):
     stub("ce").add_client_error("update_cost_allocation_tags_status", "AccessDeniedException", "a linked account")
     tasks.activate_cost_tag()
-    assert "a linked account\nrun provision again" in "\n".join(caplog.messages)
+    assert "a linked account\nRun provision again" in "\n".join(caplog.messages)
 
 
 def test_dry_run_ends_after_the_change_sets():
-    assert tasks.goes_on({"dry_run": False})
-    assert not tasks.goes_on({"dry_run": True})
+    assert tasks.stop_after_dry_run({"dry_run": False})
+    assert not tasks.stop_after_dry_run({"dry_run": True})
 
 
 def test_bootstrap_makes_the_service_account_that_the_smoke_job_runs_as():
-    made = {(item["kind"], item["metadata"]["name"]): item for item in tasks.bootstrap({})}
+    made = {(item["kind"], item["metadata"]["name"]): item for item in tasks.cluster_basics({})}
     account = made["ServiceAccount", "retail-api-sa"]
     assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].endswith("role/mlops-retail-dev-api")
     assert account["metadata"]["namespace"] == "mlops"
@@ -235,7 +236,7 @@ def test_bootstrap_makes_the_service_account_that_the_smoke_job_runs_as():
 
 def test_smoke_job_runs_the_digest_and_is_told_what_to_read_and_what_not():
     manifest = yaml.safe_load((ROOT / "k8s" / "smoke-job.yaml").read_text())
-    job = tasks.smoke_job(manifest, tasks.Smoke(f"r/mlops/retail-api@{DIGEST}", "7", "other"))
+    job = smoke_test.smoke_job(manifest, smoke_test.SmokeTest(f"r/mlops/retail-api@{DIGEST}", "7", "other"))
     (container,) = job["spec"]["template"]["spec"]["containers"]
     told = {variable["name"]: variable["value"] for variable in container["env"]}
     assert container["image"].endswith(DIGEST)
@@ -248,4 +249,4 @@ def test_smoke_job_runs_the_digest_and_is_told_what_to_read_and_what_not():
 
 
 def test_the_foreign_bucket_has_a_name_that_s3_accepts():
-    assert len(tasks.foreign_bucket_prefix()) + 10 <= 63 - 9  # an environment's name may be nine letters longer
+    assert len(smoke_buckets.prefix()) + 10 <= 63 - 9  # an environment's name may be nine letters longer

@@ -4,27 +4,29 @@ import hashlib
 import io
 import tarfile
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowException
 
 from include.settings import API_NAME
+from retail_mlops.common.api_manifests import CANARY
 from retail_mlops.common.errors import RetailError
+from retail_mlops.common.releases import FAILED, RELEASED, ROLLED_BACK, Release, release_record
+from retail_mlops.release import bundle
 from retail_mlops.release import tasks as deploy
-from retail_mlops.release.releases import CANARY, FAILED, RELEASED, ROLLED_BACK, Release, record
-from retail_mlops.release.tasks import rollback_target
+from retail_mlops.release.selection import rollback_target
 
 ONE = Release("v1-a", "arn/1", 1, "digest-1", "image-1", "s3://b/m", "s3://b/e")
 TWO = replace(ONE, id="v2-b", version=2, bundle_digest="digest-2", previous="v1-a")
 AGAIN = replace(TWO, id="v2-c", previous="v2-b")
 BROKEN = replace(TWO, id="v2-d", image="image-2", previous="v2-c")
 RECORDS = [
-    record(ONE, RELEASED, "2026-01-01T08:00", "deploy/1"),
-    record(TWO, RELEASED, "2026-01-02T08:00", "deploy/2"),
-    record(AGAIN, RELEASED, "2026-01-03T08:00", "deploy/3"),
-    record(BROKEN, FAILED, "2026-01-04T08:00", "deploy/4"),
+    release_record(ONE, RELEASED, "2026-01-01T08:00", "deploy/1"),
+    release_record(TWO, RELEASED, "2026-01-02T08:00", "deploy/2"),
+    release_record(AGAIN, RELEASED, "2026-01-03T08:00", "deploy/3"),
+    release_record(BROKEN, FAILED, "2026-01-04T08:00", "deploy/4"),
 ]
 
 
@@ -65,20 +67,17 @@ TRAINED, HELD_OUT = "training/m", "evaluation/held_out.jsonl"
 
 
 @pytest.fixture
-def stage(monkeypatch):
+def stage():
     """Stages NOW from these objects; what it wrote, by key."""
 
     def run(objects):
         written = {}
         lake = SimpleNamespace(
             content=objects.get,
-            documents=lambda _prefix: [record(EARLIER, RELEASED, "2026-01-01T08:00", "deploy/1")],
+            documents=lambda _prefix: [release_record(EARLIER, RELEASED, "2026-01-01T08:00", "deploy/1")],
             put=lambda key, content, **_: written.update({key: content}),
         )
-        monkeypatch.setattr(deploy, "LakeHook", lambda: lake)
-        monkeypatch.setattr(deploy, "get_current_context", lambda: None)
-        monkeypatch.setattr(deploy, "_release", lambda _context: NOW)
-        deploy.stage()
+        bundle.stage(lake, NOW)
         return written
 
     return run
@@ -140,15 +139,14 @@ def test_release_before_is_back_before_the_canary_has_gone_which_may_be_never(mo
     cluster, kept = StuckCluster(), {}
     before = replace(ONE, image="123456789012.dkr.ecr.ap-southeast-1.amazonaws.com/retail-api@sha256:" + "a" * 64)
     lake = SimpleNamespace(
-        document=lambda _key: record(before, RELEASED, "2026-01-01T08:00", "deploy/1"),
+        document=lambda _key: release_record(before, RELEASED, "2026-01-01T08:00", "deploy/1"),
         put_document=lambda key, document: kept.update({key: document}),
     )
     ti = SimpleNamespace(dag_id="deploy", run_id="2", get_task_states=lambda **_: {"2": {"verify": "failed"}})
-    ti.xcom_pull = lambda **_: None
+    ti.xcom_pull = lambda task_ids, key: asdict(TWO) if task_ids == "choose_release" else None
     monkeypatch.setattr(deploy, "ClusterHook", lambda: SimpleNamespace(login=lambda: nullcontext(cluster)))
     monkeypatch.setattr(deploy, "LakeHook", lambda: lake)
     monkeypatch.setattr(deploy, "get_current_context", lambda: {"ti": ti})
-    monkeypatch.setattr(deploy, "_release", lambda _context: TWO)
     deploy.roll_back()
 
     assert cluster.done == [

@@ -11,9 +11,11 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include import lake
 from include.hours import ZONE
 from include.settings import settings
+from retail_mlops.common import environment_state
 from retail_mlops.common.errors import RetailError
-from retail_mlops.schedule import tasks
-from retail_mlops.schedule.records import NodeGroup, Phase, Record, State
+from retail_mlops.common.node_groups import NodeGroup
+from retail_mlops.common.scale_record import Phase, Record, State
+from retail_mlops.schedule import lock, tasks
 
 STATE = State(node_groups=(NodeGroup(name="general", minimum=0, desired=2, maximum=10),))
 
@@ -76,7 +78,8 @@ def context(ti, run_type="manual", run_after=None):
 @pytest.fixture
 def bucket(monkeypatch):
     made = Lake()
-    monkeypatch.setattr(tasks, "LakeHook", made)
+    for module in (environment_state, lock, tasks):
+        monkeypatch.setattr(module, "LakeHook", made)
     return made
 
 
@@ -84,7 +87,7 @@ def bucket(monkeypatch):
 def sleeping(monkeypatch):
     """What happens while a task waits, one a nap; a nap too many ends the test."""
     naps = []
-    monkeypatch.setattr(tasks.time, "sleep", lambda _seconds: naps.pop(0)())
+    monkeypatch.setattr("retail_mlops.common.polling.time.sleep", lambda _seconds: naps.pop(0)())
     return naps
 
 
@@ -97,14 +100,14 @@ def kept(bucket):
     return Record.model_validate(found) if found else None
 
 
-# --- turns ---
+# --- the lock ---
 def test_first_scale_down_claims_before_it_looks_who_else_is_there(bucket):
-    claim = tasks._turn(context(Run("scale_down/1")), Phase.GOING_DOWN)
+    claim = lock.acquire_lock(context(Run("scale_down/1")), Phase.GOING_DOWN)
     assert claim == kept(bucket) == Record(phase=Phase.CLAIMED, owner="scale_down/1")
 
 
 def test_scale_up_claims_nothing_when_nothing_is_down(bucket):
-    assert tasks._turn(context(Run("scale_up/1")), Phase.COMING_UP) is None
+    assert lock.acquire_lock(context(Run("scale_up/1")), Phase.COMING_UP) is None
     assert kept(bucket) is None
 
 
@@ -112,21 +115,23 @@ def test_living_owner_is_waited_for(bucket, sleeping):
     keep(bucket, phase=Phase.GOING_DOWN, owner="scale_down/1", state=STATE)
     me = Run("scale_up/1", alive=["scale_down/1"])
     sleeping.append(me.alive.clear)
-    assert tasks._turn(context(me), Phase.COMING_UP) == Record(phase=Phase.COMING_UP, owner="scale_up/1", state=STATE)
+    assert lock.acquire_lock(context(me), Phase.COMING_UP) == Record(
+        phase=Phase.COMING_UP, owner="scale_up/1", state=STATE
+    )
 
 
 def test_owner_that_does_not_end_is_named_in_the_refusal(bucket, sleeping, monkeypatch):
     keep(bucket, phase=Phase.GOING_DOWN, owner="scale_down/1", state=STATE)
-    monkeypatch.setattr(tasks, "TURN", 0.05)
+    monkeypatch.setattr(lock, "LOCK_TIMEOUT", 0.05)
     sleeping.extend([lambda: None] * 1_000_000)
-    with pytest.raises(RetailError, match="scale_down/1 did not end"):
-        tasks._turn(context(Run("scale_up/1", alive=["scale_down/1"])), Phase.COMING_UP)
+    with pytest.raises(RetailError, match=r"scale_down/1 is under way .* did not end"):
+        lock.acquire_lock(context(Run("scale_up/1", alive=["scale_down/1"])), Phase.COMING_UP)
     assert kept(bucket).owner == "scale_down/1"
 
 
 def test_record_of_a_failed_run_is_taken_over_with_its_state(bucket):
     keep(bucket, phase=Phase.COMING_UP, owner="scale_up/1", state=STATE)
-    taken = tasks._turn(context(Run("scale_down/2")), Phase.GOING_DOWN)
+    taken = lock.acquire_lock(context(Run("scale_down/2")), Phase.GOING_DOWN)
     assert (taken.owner, taken.phase, taken.state) == ("scale_down/2", Phase.GOING_DOWN, STATE)
 
 
@@ -134,25 +139,25 @@ def test_of_two_that_claim_at_once_one_waits_for_the_other(bucket, sleeping):
     me = Run("scale_down/1", alive=["scale_down/2"])
     bucket.meanwhile = lambda: keep(bucket, phase=Phase.CLAIMED, owner="scale_down/2")
     sleeping.append(lambda: bucket.remove([lake.SCALED_DOWN]))
-    assert tasks._turn(context(me), Phase.GOING_DOWN).owner == "scale_down/1"
+    assert lock.acquire_lock(context(me), Phase.GOING_DOWN).owner == "scale_down/1"
     assert me.asked == 1
 
 
 def test_task_goes_on_only_with_its_own_record(bucket):
     me = context(Run("scale_down/1"))
     with pytest.raises(RetailError, match="is gone"):
-        tasks._mine(me)
+        lock.require_lock(me)
     keep(bucket, phase=Phase.COMING_UP, owner="scale_up/9", state=STATE)
     with pytest.raises(RetailError, match="now of scale_up/9"):
-        tasks._mine(me)
+        lock.require_lock(me)
 
 
 def test_claim_that_came_to_nothing_is_given_back_and_a_record_never(bucket):
     keep(bucket, phase=Phase.CLAIMED, owner="scale_down/1")
-    tasks._give_back(kept(bucket))
+    lock.release_claim(kept(bucket))
     assert kept(bucket) is None
     keep(bucket, phase=Phase.GOING_DOWN, owner="scale_down/1", state=STATE)
-    tasks._give_back(kept(bucket))
+    lock.release_claim(kept(bucket))
     assert kept(bucket)
 
 
@@ -162,7 +167,7 @@ GENERAL = NodeGroup(name=settings().nodegroup, minimum=0, desired=2, maximum=10)
 
 def node_groups(monkeypatch, *groups):
     there = SimpleNamespace(has_cluster=lambda: bool(groups), groups=lambda: list(groups))
-    monkeypatch.setattr(tasks, "NodeGroupHook", lambda _connection: there)
+    monkeypatch.setattr(environment_state, "NodeGroupHook", lambda _connection: there)
 
 
 @pytest.mark.parametrize(
@@ -179,30 +184,29 @@ def test_deploy_waits_while_there_is_a_record(bucket, monkeypatch, caplog, recor
     if record:
         keep(bucket, **record)
     node_groups(monkeypatch, GENERAL)
-    monkeypatch.setattr(tasks, "get_current_context", lambda: context(Run("deploy/1", alive)))
-    assert tasks.may_deploy() is may
+    assert environment_state.is_scaled_up(context(Run("deploy/1", alive))) is may
     assert ("waiting for scale_up" in caplog.text) is not may
 
 
 def test_deploy_waits_when_the_backstop_left_no_node_and_no_record(bucket, monkeypatch, caplog):
     node_groups(monkeypatch, GENERAL.stopped())
-    assert not tasks.may_deploy()
+    assert not environment_state.is_scaled_up(context(Run("deploy/1")))
     assert "by the nightly backstop: waiting for scale_up" in caplog.text
 
 
 def test_deploy_goes_on_without_a_cluster_and_says_there_what_is_missing(bucket, monkeypatch):
     node_groups(monkeypatch)
-    assert tasks.may_deploy()
+    assert environment_state.is_scaled_up(context(Run("deploy/1")))
 
 
 def test_scale_down_waits_for_a_deploy_that_lives_and_not_for_one_that_was_given_up(monkeypatch):
     me = Run("scale_down/1", alive=["deploy/a"])
-    me.deploys = {"a": {"wait_until_up": "success", "apply": "running"}}
-    assert tasks._releases(context(me)) == "deploy is under way (run a)"
+    me.deploys = {"a": {"wait_until_scaled_up": "success", "apply_canary": "running"}}
+    assert tasks._active_release(context(me)) == "deploy is under way (run a)"
     monkeypatch.setattr(tasks, "ClusterHook", lambda: SimpleNamespace(login=contextlib.nullcontext))
-    monkeypatch.setattr(tasks, "capacity_of", lambda _cluster: SimpleNamespace(deployments=list))
+    monkeypatch.setattr(tasks, "Capacity", lambda _cluster: SimpleNamespace(deployments=list))
     me.alive.clear()
-    assert tasks._releases(context(me)) == ""
+    assert tasks._active_release(context(me)) == ""
 
 
 # --- hours ---
@@ -227,9 +231,9 @@ def test_run_by_hand_does_what_it_is_asked_to_at_any_hour(nine_on_thursday):
     tasks._skip_when_late(context(Run("scale_up/1"), "scheduled"), "up")
 
 
-@pytest.mark.parametrize("task", [tasks.record, tasks.claim])
+@pytest.mark.parametrize("task", [tasks.record_state, tasks.acquire_lock])
 def test_without_a_cluster_both_are_skipped(monkeypatch, bucket, task):
-    dag = {tasks.record: "scale_down", tasks.claim: "scale_up"}[task]
+    dag = {tasks.record_state: "scale_down", tasks.acquire_lock: "scale_up"}[task]
     monkeypatch.setattr(tasks, "get_current_context", lambda: context(Run(f"{dag}/1")))
     monkeypatch.setattr(tasks, "NodeGroupHook", lambda: SimpleNamespace(has_cluster=lambda: False))
     with pytest.raises(AirflowSkipException, match="there is no cluster"):
@@ -244,7 +248,7 @@ def test_late_scale_up_does_not_undo_a_later_scale_down(monkeypatch, bucket, nin
     monkeypatch.setattr(tasks, "get_current_context", lambda: context(Run("scale_up/1"), "scheduled", moment))
     monkeypatch.setattr(tasks, "NodeGroupHook", lambda: SimpleNamespace(has_cluster=lambda: True))
     with pytest.raises(AirflowSkipException, match="after this run's own time"):
-        tasks.claim()
+        tasks.acquire_lock()
     assert kept(bucket).phase is Phase.DOWN
 
 
@@ -264,7 +268,7 @@ def test_late_scale_up_looks_at_the_record_when_the_scale_down_that_it_waited_fo
     monkeypatch.setattr(tasks, "get_current_context", lambda: context(me, "scheduled", moment))
     monkeypatch.setattr(tasks, "NodeGroupHook", lambda: SimpleNamespace(has_cluster=lambda: True))
     with pytest.raises(AirflowSkipException, match="after this run's own time"):
-        tasks.claim()
+        tasks.acquire_lock()
     assert kept(bucket).phase is Phase.DOWN
 
 
@@ -273,10 +277,10 @@ def test_scale_up_of_a_bare_claim_removes_it_and_has_nothing_to_do(monkeypatch, 
     monkeypatch.setattr(tasks, "get_current_context", lambda: context(Run("scale_up/1")))
     monkeypatch.setattr(tasks, "NodeGroupHook", lambda: SimpleNamespace(has_cluster=lambda: True))
     with pytest.raises(AirflowSkipException, match="had not begun"):
-        tasks.claim()
+        tasks.acquire_lock()
     assert kept(bucket) is None
 
 
 def test_nothing_is_asked_when_nothing_was_deployed(bucket):
     keep(bucket, phase=Phase.COMING_UP, owner="scale_up/1", state=STATE)
-    assert tasks.prediction(context(Run("scale_up/1"))) == "nothing was deployed: there is nobody to ask"
+    assert tasks.verification(context(Run("scale_up/1"))) == "nothing was deployed: no prediction to verify"

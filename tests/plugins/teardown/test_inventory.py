@@ -6,18 +6,19 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from include.costs import Kind
+from retail_mlops.common.ownership import cluster_of, environment_in
 from retail_mlops.teardown.inventory import (
     Inventory,
     Resource,
     Row,
     Scope,
-    cluster_in,
-    environment_in,
-    sort_of,
-    split,
+    resource_type,
     table,
+    take_inventory,
 )
-from retail_mlops.teardown.search import InventoryHook, _kms
+from retail_mlops.teardown.listings import _kms
+from retail_mlops.teardown.search import InventoryHook
+from tests.plugins.text import squeezed
 
 ARN = "arn:aws:{}:ap-southeast-1:123456789012:{}"
 OURS = {"Project": "RetailMLOps", "Environment": "dev"}
@@ -29,7 +30,7 @@ def thing(service, rest, name=None, **more):
 
 
 def why(resource, *others):
-    return Scope.of("dev", [resource, *others]).why(resource)
+    return Scope.from_resources("dev", [resource, *others]).why(resource)
 
 
 STACK_OF_PROD = thing("cloudformation", "stack/mlops-retail-prod-network/1", "mlops-retail-prod-network")
@@ -98,8 +99,8 @@ def test_what_the_cluster_made_counts_unless_the_cluster_is_anothers(tags):
 
 
 def test_cluster_is_named_by_its_tags():
-    assert cluster_in({"kubernetes.io/cluster/other": "owned"}) == "other"
-    assert cluster_in({"Name": "x"}) == ""
+    assert cluster_of({"kubernetes.io/cluster/other": "owned"}) == "other"
+    assert cluster_of({"Name": "x"}) == ""
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_split_prices_and_sorts_what_is_left_and_keeps_what_is_named():
     lake = thing("cloudformation", "stack/mlops-retail-dev-lake/1", "mlops-retail-dev-lake")
     everything = [cheap, dear, unknown, lake, cheap, thing("iam", "role/other", "other")]
 
-    found = split(everything, Scope.of("dev", everything), {lake.arn: "keep_data"})
+    found = take_inventory(everything, Scope.from_resources("dev", everything), {lake.arn: "keep_data"})
 
     assert [row.arn for row in found.left] == [unknown.arn, dear.arn, cheap.arn]
     assert [(row.arn, row.why) for row in found.kept] == [(lake.arn, "keep_data")]
@@ -147,10 +148,10 @@ def test_split_prices_and_sorts_what_is_left_and_keeps_what_is_named():
 
 def test_table_names_arn_reason_and_cost_and_counts_what_it_does_not_show():
     rows = [Row(f"arn:{number}", "tagged", 1.5, "idle") for number in range(4)] + [Row("arn:x", "named", None)]
-    text = table(rows, shown=3)
+    text = squeezed(table(rows, limit=3))
     assert "| arn:0 | tagged; idle | 1.50 |" in text
     assert "| and 2 more | | 1.50 |" in text
-    assert "| arn:x | named | ? |" in table(rows)
+    assert "| arn:x | named | ? |" in squeezed(table(rows))
 
 
 def test_nothing_left_costs_nothing():
@@ -168,7 +169,7 @@ def test_nothing_left_costs_nothing():
     ],
 )
 def test_sort_of_an_arn(arn, sort):
-    assert sort_of(arn) == sort
+    assert resource_type(arn) == sort
 
 
 def test_names_of_another_form_have_no_environment():

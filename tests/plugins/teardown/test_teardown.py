@@ -13,7 +13,7 @@ from include import lake
 from include.settings import API_REPOSITORY, GITHUB_ISSUER, JOBS_REPOSITORY, MODEL_PACKAGE_GROUP, settings
 from retail_mlops.common.dag_defaults import ADMIN
 from retail_mlops.common.errors import RetailError
-from retail_mlops.common.stacks import stack
+from retail_mlops.common.stacks import stack_of
 from retail_mlops.hooks.s3_lake import LakeHook
 from retail_mlops.teardown import operators, tasks
 from retail_mlops.teardown.deletion import TeardownHook
@@ -38,7 +38,7 @@ class Account:
     def deploy(self, *components, environment="dev"):
         cloudformation = self.client("cloudformation")
         for component in components:
-            request = stack(component, PERSON).request("first", "CREATE")
+            request = stack_of(component, PERSON).request("first", "CREATE")
             del request["ChangeSetName"], request["ChangeSetType"]
             text = json.dumps({name: request[name] for name in ("StackName", "Parameters", "Tags")})
             request |= json.loads(text.replace('"dev"', f'"{environment}"').replace("-dev-", f"-{environment}-"))
@@ -98,7 +98,7 @@ def shared(service):  # noqa: F811
 @pytest.fixture
 def account(shared, monkeypatch):
     """An account in which nothing is left of any environment, before and after."""
-    monkeypatch.setattr(tasks, "LOOKS", 1)
+    monkeypatch.setattr(tasks, "INVENTORY_POLLS", -1)
     monkeypatch.setattr(tasks, "InventoryHook", lambda _connection: shared.inventory)
     monkeypatch.setattr(operators, "TeardownHook", lambda _connection: shared.hook)
     yield shared
@@ -138,7 +138,7 @@ def test_everything_goes_and_the_inventory_is_empty(account, monkeypatch):
     account.tear_down()
 
     in_task(monkeypatch)
-    assert tasks.take_inventory() == {"left": 0, "kept": [PERSON]}
+    assert tasks.verify_deleted() == {"left": 0, "kept": [PERSON]}
     assert account.statuses() == {}
 
 
@@ -197,7 +197,7 @@ def test_objects_that_may_not_be_deleted_are_named_one_by_one(account):
     for key in ("raw/held", "raw/free"):
         s3.put_object(Bucket=bucket, Key=key, Body=b"1")
     s3.put_object_legal_hold(Bucket=bucket, Key="raw/held", LegalHold={"Status": "ON"})
-    with pytest.raises(AirflowException, match=r"1 object versions .* stayed:\nraw/held \(.+\): AccessDenied"):
+    with pytest.raises(AirflowException, match=r"1 object versions .* could not .*:\nraw/held \(.+\): AccessDenied"):
         account.hook.empty_bucket(bucket)
     s3.put_object_legal_hold(Bucket=bucket, Key="raw/held", LegalHold={"Status": "OFF"})
     assert account.hook.empty_bucket(bucket) == 1
@@ -215,7 +215,7 @@ def test_more_versions_than_one_call_deletes(account):
 def test_unused_interface_is_removed_and_a_used_one_blocks_and_is_named(account):
     account.deploy("network")
     ec2 = account.client("ec2")
-    subnets = account.hook.made("network", "AWS::EC2::Subnet")
+    subnets = account.hook.made_by_stack("network", "AWS::EC2::Subnet")
     unused = ec2.create_network_interface(SubnetId=subnets[0])["NetworkInterface"]["NetworkInterfaceId"]
     used = ec2.create_network_interface(SubnetId=subnets[1])["NetworkInterface"]["NetworkInterfaceId"]
     instance = ec2.run_instances(ImageId="ami-1", InstanceType="t3.small", MinCount=1, MaxCount=1)["Instances"][0]
@@ -298,7 +298,7 @@ def test_github_login_stays_for_other_environments_and_is_said_to(account, monke
     account.tear_down()
 
     in_task(monkeypatch)
-    assert set(tasks.take_inventory()["kept"]) == {PERSON, arn}
+    assert set(tasks.verify_deleted()["kept"]) == {PERSON, arn}
     assert arn in {one["Arn"] for one in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]}
     iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
 
@@ -388,13 +388,13 @@ def test_planted_leftovers_survive_a_teardown_that_fails_and_names_each(account,
     ]
     account.tear_down()  # by the stacks' records: what only looks like ours is not deleted
     in_task(monkeypatch)
-    with pytest.raises(RetailError, match=r"5 things of dev are left; they cost USD \d") as refused:
-        tasks.take_inventory()
+    with pytest.raises(RetailError, match=r"5 resources of dev are left; they cost USD \d") as refused:
+        tasks.verify_deleted()
     for name, _ in planted:
         assert name in str(refused.value)
     for _, remove in planted:
         remove()
-    assert tasks.take_inventory()["left"] == 0
+    assert tasks.verify_deleted()["left"] == 0
 
 
 # --- two environments ---
@@ -451,11 +451,11 @@ def test_repositories_and_models_of_another_environment_are_untouched(account):
 @pytest.mark.parametrize("typed", ["", "DEV", "prod", "dev "])
 def test_wrong_confirmation_is_refused(typed):
     with pytest.raises(RetailError, match="nothing was touched"):
-        tasks.refuse_unless_confirmed(typed)
+        tasks.require_confirmation(typed)
 
 
 def test_right_confirmation_is_taken():
-    tasks.refuse_unless_confirmed("dev")
+    tasks.require_confirmation("dev")
 
 
 def test_busy_dags_are_named():
@@ -472,6 +472,6 @@ def test_rejected_second_question_ends_the_run(monkeypatch, by):
         dag_id="teardown", xcom_pull=lambda task_ids: answer, get_dr_count=lambda dag_id, states: 0
     )
     with pytest.raises(RetailError, match="nothing was deleted"):
-        tasks.begin()
+        tasks.check_confirmation()
     answer["choice"] = "Approve"
-    tasks.begin()
+    tasks.check_confirmation()

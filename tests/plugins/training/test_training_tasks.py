@@ -12,8 +12,8 @@ from retail_mlops.training import tasks as training
 from retail_mlops.training.tasks import (
     channel_keys,
     chosen_weeks,
-    description,
-    digest_of,
+    decision_text,
+    gold_digest_of,
     hyperparameter_digest,
     nothing_new,
 )
@@ -40,10 +40,10 @@ def test_empty_lake_says_what_to_do():
 
 
 def test_digest_of_gold_does_not_depend_on_order_but_on_content():
-    one = digest_of({"200607": b"a", "200608": b"b"})
-    assert one == digest_of({"200608": b"b", "200607": b"a"})
-    assert one != digest_of({"200607": b"b", "200608": b"a"})
-    assert one != digest_of({"200607": b"a"})
+    one = gold_digest_of({"200607": b"a", "200608": b"b"})
+    assert one == gold_digest_of({"200608": b"b", "200607": b"a"})
+    assert one != gold_digest_of({"200607": b"b", "200608": b"a"})
+    assert one != gold_digest_of({"200607": b"a"})
 
 
 def test_channels_hold_every_week():
@@ -87,7 +87,7 @@ def answer(choice="Approve", by="ann", reason=""):
     ],
 )
 def test_decision_says_who_when_why_on_which_evidence(given, text):
-    assert description(given, minutes=5, evidence_digest="d") == text
+    assert decision_text(given, minutes=5, evidence_digest="d") == text
 
 
 EVIDENCE = json.dumps({"test": {}}).encode()
