@@ -44,8 +44,7 @@ COPY k8s k8s
 COPY local local
 COPY cli cli
 COPY plugins plugins
-COPY docker/train.py docker/
-RUN chmod 755 docker/train.py && python tools/image_environment.py
+RUN chmod 755 include/train/sagemaker_train.py && python tools/image_environment.py
 
 # --- what all images share: a user without a name for anything, no shell in its way -------------
 # hadolint ignore=DL3006
@@ -60,7 +59,7 @@ STOPSIGNAL SIGTERM
 # --- jobs: what SageMaker runs; a job names its module, /opt/ml is mounted ------------------------
 FROM runtime AS jobs
 COPY --from=environment-jobs /app/.venv/jobs /app/.venv/jobs
-COPY --from=sources /app/docker/train.py /app/.venv/jobs/bin/train
+COPY --from=sources /app/include/train/sagemaker_train.py /app/.venv/jobs/bin/train
 COPY --from=sources /app/include /app/include
 ENV VIRTUAL_ENV=/app/.venv/jobs PATH=/app/.venv/jobs/bin:/usr/local/bin:/usr/bin:/bin
 USER 10001:10001

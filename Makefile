@@ -16,7 +16,7 @@ help: # prints the headings (##@), the targets with a text (##) and the notes (#
 ##@ Local stack
 .PHONY: demo up down status clean token kubeconfig aws-env
 demo: install ## run the whole life cycle; DATA=folder of weekly files, APPROVE=wait to approve it
-	@DATA="$(DATA)" APPROVE="$(APPROVE)" $(PY) -m cli.demo
+	@DATA="$(DATA)" APPROVE="$(APPROVE)" $(RUN) demo
 up: install ## start Airflow, PostgreSQL and the AWS emulation
 	@$(RUN) up
 down: ## stop everything of this checkout; its state stays in .local/
@@ -41,7 +41,7 @@ run-once: install ## the same, in an Airflow that is started for this run alone
 ingest: ## upload weekly files and run etl on them: make ingest FILES="a.csv.gz b.csv.gz"
 	@$(RUN) ingest $(FILES)
 preflight: .venv/local-aws/lock.sha256 ## check whether an AWS account is ready; changes nothing
-	@$(PY) -m cli.preflight
+	@$(RUN) preflight
 
 ##@ Code images: what the local stack runs
 .PHONY: image image-verify
@@ -59,7 +59,7 @@ docker-push: ## push an image to ECR and print its reference by digest
 docker-verify: ## check the signature of an image and of its SBOM
 ##+ docker-save, docker-load, docker-sign: the other steps of the pipeline (docs/ci.md)
 docker-base docker-save docker-load docker-push docker-sign docker-verify: .venv/local-aws/lock.sha256
-	@$(PY) -m tools.publish_images $(@:docker-%=%) "$$IMAGE" --tag "$${TAG:-latest}"
+	@$(RUN) docker $(@:docker-%=%) "$$IMAGE" --tag "$${TAG:-latest}"
 
 ##@ Tests
 DEV_TESTS := tests --ignore=tests/dags --ignore=tests/plugins --ignore=tests/ui --ignore=tests/docker
@@ -162,7 +162,7 @@ install: $(ENVS:%=.venv/%/lock.sha256) ## install every environment
 
 .PHONY: kube
 kube: install ## find the programs of Kubernetes (KUBE_ASSETS, cache) or build them: minutes, once
-	@$(PY) -m local.kube.assets
+	@$(PY) -m local.stack.kube_cluster
 
 .PHONY: lock lock-check
 lock: .venv/bootstrap/lock.sha256 ## write requirements/*.txt from the .in files; UPGRADE=package for a newer version

@@ -1,6 +1,6 @@
-"""Load on an HTTP server from one thread: as fast as so many connections can (closed loop), or at a fixed rate (open).
+"""Generate load on an HTTP server: as fast as a number of connections can (closed loop) or at a fixed rate (open loop).
 
-Sockets and one selector, no library in between: the generator must cost less than the server that it measures.
+One thread with sockets and a selector, without an HTTP library: the generator must cost less than the measured server.
 """
 
 import re
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 5.0
 KEPT_CONNECTIONS = 8
-"""An open loop spreads its kept requests over at least so many connections."""
+"""The minimum of connections over which an open loop spreads its kept requests."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
@@ -25,14 +25,17 @@ _CHUNK = 1 << 16
 
 
 class NothingMeasuredError(Exception):
-    """Not one request was answered: there are no latencies, and the text says what came instead."""
+    """No request was answered, so there are no latencies; the text holds the reasons."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """sent = answered (2xx) + all that failed, by reason: `refused`, `reset`, `closed` (no whole answer), `timeout`,
-    `status 503`... milliseconds: of the answered, sorted; in an open loop they count from when the request was due.
-    cpu_seconds: what the generator itself used."""
+    """The result of a loop. sent = answered (status 2xx) + failed.
+
+    failed: counts by reason: `refused`, `reset`, `closed` (no complete answer), `timeout`, `status 503`, ...
+    milliseconds: latencies of the answered requests, sorted; in an open loop from the time when a request was due.
+    cpu_seconds: used by the generator itself.
+    """
 
     seconds: float
     cpu_seconds: float
@@ -43,11 +46,11 @@ class Report:
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Return the answers per second."""
         return self.answered / self.seconds
 
     def percentile(self, share: float) -> float:
-        """Milliseconds within which this share (0 to 1) of the answers came."""
+        """Return the milliseconds within which this share (0 to 1) of the answers came."""
         return self.milliseconds[min(int(share * len(self.milliseconds)), len(self.milliseconds) - 1)]
 
 
@@ -59,16 +62,19 @@ def closed_loop(
     headers: Mapping[str, str] | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> Report:
-    """Each connection sends its next request when the answer to the last one is there. NothingMeasuredError."""
+    """Send requests over a number of connections, each as soon as the previous one is answered.
+
+    Raise NothingMeasuredError when no request was answered.
+    """
     load = _Load(url, bodies, headers, timeout)
-    until = load.began + seconds
+    end = load.began + seconds
     for _ in range(connections):
         load.start(load.began, kept=True)
-    while load.under_way:
-        load.turn(load.timeout)
+    while load.in_flight:
+        load.process_events(load.timeout)
         now = time.perf_counter()
-        if now < until:
-            for _ in range(connections - len(load.under_way)):
+        if now < end:
+            for _ in range(connections - len(load.in_flight)):
                 load.start(now, kept=True)
     return load.report()
 
@@ -83,37 +89,43 @@ def open_loop(
     timeout: float = TIMEOUT_SECONDS,
     stop: Event | None = None,
 ) -> Report:
-    """A request every 1/rate seconds, whether the last ones were answered or not, for so long or until `stop` is set.
+    """Send a request every 1/rate seconds, whether earlier ones are answered or not, for `seconds` or until `stop`.
 
-    kept: share of the requests (0 to 1) sent over kept connections; each of the others opens one of its own and closes
-    it. bodies are sent in turn, as POST. NothingMeasuredError when no request was answered."""
-    load, draw = _Load(url, bodies, headers, timeout, KEPT_CONNECTIONS), Random(0)
+    kept: share of the requests (0 to 1) sent over kept connections; each other request has its own connection.
+    bodies: sent in turn, as POST.
+    Raise NothingMeasuredError when no request was answered.
+    """
+    load = _Load(url, bodies, headers, timeout, KEPT_CONNECTIONS)
+    draw = Random(0)
     for number in range(round(rate * seconds)):
         due = load.began + number / rate
         while (early := due - time.perf_counter()) > 0:
-            load.turn(early)
+            load.process_events(early)
         if stop and stop.is_set():
             break
         load.start(due, kept=draw.random() < kept)
-        load.turn(0)
-    while load.under_way:
-        load.turn(load.timeout)
+        load.process_events(0)
+    while load.in_flight:
+        load.process_events(load.timeout)
     return load.report()
 
 
 class _Connection:
-    """A socket with at most one request under way; `due` is when that was to be sent."""
+    """A socket with at most one request in flight; `due` is when that one was to be sent."""
 
-    __slots__ = ("due", "kept", "received", "sock", "unsent", "waits")
+    __slots__ = ("due", "events", "kept", "received", "sock", "unsent")
 
     def __init__(self, sock: socket.socket, kept: bool) -> None:
-        self.sock, self.kept, self.due = sock, kept, 0.0
-        self.unsent = self.received = b""
-        self.waits = 0  # for these events of the selector
+        self.sock = sock
+        self.kept = kept
+        self.due = 0.0
+        self.unsent = b""
+        self.received = b""
+        self.events = 0  # of the selector, for which it is registered
 
 
 class _Load:
-    """The requests under way, the idle connections, and what has been counted so far."""
+    """The requests in flight, the idle connections, and the counts so far."""
 
     def __init__(
         self,
@@ -121,29 +133,34 @@ class _Load:
         bodies: Sequence[bytes],
         headers: Mapping[str, str] | None,
         timeout: float,
-        least_connections: int = 0,
+        min_connections: int = 0,
     ) -> None:
-        where = urlsplit(url)
-        host, port = where.hostname or "", where.port or 80
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        self._family, self._address = found[0], found[4]
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port = parts.port or 80
+        resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        self._family = resolved[0]
+        self._address = resolved[4]
         lines = {"Host": f"{host}:{port}", "Content-Type": "application/json", **(headers or {})}
-        self._requests = {kept: [_request(where.path, lines, body, kept) for body in bodies] for kept in (True, False)}
-        self._least, self.timeout = least_connections, timeout
+        self._requests = {kept: [_request(parts.path, lines, body, kept) for body in bodies] for kept in (True, False)}
+        self._min_connections = min_connections
+        self.timeout = timeout
         self._selector = selectors.DefaultSelector()
         self._idle: deque[_Connection] = deque()
-        self.under_way: dict[_Connection, None] = {}  # in the order in which they were started
-        self._open_kept, self._sent = 0, 0
+        self.in_flight: dict[_Connection, None] = {}  # in the order of their start
+        self._open_kept = 0
+        self._sent = 0
         self._failed: Counter[str] = Counter()
         self._milliseconds: list[float] = []
-        self.began, self._cpu_began = time.perf_counter(), time.process_time()
+        self.began = time.perf_counter()
+        self._cpu_began = time.process_time()
 
     def start(self, due: float, kept: bool) -> None:
-        """Send the next body over an idle connection if it may be a kept one and there are enough, else a new one."""
+        """Send the next body, over an idle connection if `kept` allows it and enough are open, else over a new one."""
         requests = self._requests[kept]
         request = requests[self._sent % len(requests)]
         self._sent += 1
-        if kept and self._idle and self._open_kept >= self._least:
+        if kept and self._idle and self._open_kept >= self._min_connections:
             connection = self._idle.popleft()
         else:
             try:
@@ -151,20 +168,21 @@ class _Load:
             except OSError as error:
                 self._failed[_reason(error)] += 1
                 return
-        connection.due, connection.unsent = due, request
-        self.under_way[connection] = None
-        if connection.waits == selectors.EVENT_READ:
+        connection.due = due
+        connection.unsent = request
+        self.in_flight[connection] = None
+        if connection.events == selectors.EVENT_READ:
             self._write(connection)
 
-    def turn(self, seconds: float) -> None:
-        """Handle what happens, waiting for it so long at most; give up requests that are too old."""
-        if self.under_way:
-            oldest = next(iter(self.under_way))
+    def process_events(self, seconds: float) -> None:
+        """Handle the next events, waiting at most `seconds`; give up a request that exceeds the timeout."""
+        if self.in_flight:
+            oldest = next(iter(self.in_flight))
             seconds = min(seconds, oldest.due + self.timeout - time.perf_counter())
             if seconds < 0:
                 self._drop(oldest, "timeout")
                 return
-        # the selector's own timeout counts whole milliseconds, select's microseconds
+        # The selector's own timeout counts whole milliseconds, that of select() microseconds.
         select.select([self._selector.fileno()], [], [], seconds)
         for key, events in self._selector.select(0):
             connection = key.data
@@ -174,7 +192,9 @@ class _Load:
                 self._read(connection)
 
     def report(self) -> Report:
-        seconds, cpu_seconds = time.perf_counter() - self.began, time.process_time() - self._cpu_began
+        """Close the idle connections and return the counts. Raise NothingMeasuredError without any answer."""
+        seconds = time.perf_counter() - self.began
+        cpu_seconds = time.process_time() - self._cpu_began
         for connection in self._idle:
             connection.sock.close()
         self._selector.close()
@@ -189,14 +209,14 @@ class _Load:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.connect_ex(self._address)
         connection = _Connection(sock, kept)
-        self._wait(connection, selectors.EVENT_WRITE)
+        self._register(connection, selectors.EVENT_WRITE)
         self._open_kept += kept
         return connection
 
-    def _wait(self, connection: _Connection, events: int) -> None:
-        change = self._selector.modify if connection.waits else self._selector.register
+    def _register(self, connection: _Connection, events: int) -> None:
+        change = self._selector.modify if connection.events else self._selector.register
         change(connection.sock, events, connection)
-        connection.waits = events
+        connection.events = events
 
     def _connected_or_writable(self, connection: _Connection) -> None:
         if error := connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
@@ -214,8 +234,8 @@ class _Load:
             return
         connection.unsent = connection.unsent[written:]
         events = selectors.EVENT_WRITE if connection.unsent else selectors.EVENT_READ
-        if connection.waits != events:
-            self._wait(connection, events)
+        if connection.events != events:
+            self._register(connection, events)
 
     def _read(self, connection: _Connection) -> None:
         try:
@@ -245,7 +265,7 @@ class _Load:
             self._milliseconds.append((time.perf_counter() - connection.due) * 1000)
         else:
             self._failed[f"status {status.decode()}"] += 1
-        del self.under_way[connection]
+        del self.in_flight[connection]
         connection.received = b""
         if connection.kept and not _CLOSE.search(head):
             self._idle.append(connection)
@@ -253,10 +273,10 @@ class _Load:
             self._close(connection)
 
     def _drop(self, connection: _Connection, reason: str) -> None:
-        """The connection is of no use any more; its request, if it has one under way, failed."""
-        if connection in self.under_way:
+        """Close a broken connection; its request in flight, if any, failed for `reason`."""
+        if connection in self.in_flight:
             self._failed[reason] += 1
-            del self.under_way[connection]
+            del self.in_flight[connection]
         else:
             self._idle.remove(connection)
         self._close(connection)
@@ -274,7 +294,7 @@ def _request(path: str, headers: Mapping[str, str], body: bytes, kept: bool) -> 
 
 
 def _reason(error: OSError) -> str:
-    """OSError picks its subclass by errno."""
+    """Return the reason of a failure; Python picks the subclass of OSError by errno."""
     match error:
         case ConnectionRefusedError():
             return "refused"

@@ -1,8 +1,9 @@
-"""Lands weekly files in the lake's raw/ and starts their etl runs: `make ingest FILES="a.csv.gz b.csv.gz"`.
+"""Upload weekly files into the lake's raw/ and start their etl runs: `make ingest FILES="a.csv.gz b.csv.gz"`.
 
-Raw files are immutable: a week that is there already is left as it is, and another file for it is refused.
+Raw files are immutable: a week that the lake has already is left as it is, and another file for it is refused.
 """
 
+import argparse
 import hashlib
 import re
 from collections.abc import Iterable
@@ -14,6 +15,8 @@ import boto3
 from botocore.exceptions import ClientError
 
 from cli.airflow_client import Airflow
+from cli.errors import CommandError
+from cli.stack import open_stack
 from include import lake
 from include.settings import REGION, settings
 from local.aws.credentials import session
@@ -22,12 +25,14 @@ from local.stack import config
 _NAME = re.compile(r"transactions_(\d{6})\.csv(\.gz)?")
 
 
-class IngestError(Exception):
-    """A file that cannot be landed: which one, why, and what to do."""
+class IngestError(CommandError):
+    """Says which file cannot be uploaded, why, and what to do."""
 
 
 @dataclass(frozen=True)
 class WeeklyFile:
+    """A file of transactions and the shop week that its name says."""
+
     week: str
     path: Path
 
@@ -41,7 +46,7 @@ class WeeklyFile:
 
 
 def weekly_file(path: Path) -> WeeklyFile:
-    """A file with the shop week of its name, transactions_YYYYWW.csv[.gz]; IngestError if there is none such."""
+    """Return the file transactions_YYYYWW.csv[.gz] with its shop week. Raise IngestError for another name or week."""
     match = _NAME.fullmatch(path.name)
     if not match:
         raise IngestError(f"{path}: expected a name like transactions_200607.csv.gz, which says the shop week")
@@ -54,24 +59,25 @@ def weekly_file(path: Path) -> WeeklyFile:
 
 
 def upload(s3: Any, file: WeeklyFile) -> bool:
-    """Put the file into raw/; False when that very file is there already.
+    """Put the file into raw/; return False when the lake has this very file already.
 
-    IngestError when the week has another file. The lake keeps versions: to replace a week on purpose, put the new
+    Raise IngestError when the week has another file. The lake keeps versions: to replace a week on purpose, put the new
     version with S3 itself and run etl with `accept_new_raw`.
     """
-    bucket, digest = settings().bucket, file.sha256()
+    bucket = settings().bucket
+    digest = file.sha256()
     try:
-        there = s3.list_objects_v2(Bucket=bucket, Prefix=lake.raw_prefix(file.week)).get("Contents", [])
+        existing = s3.list_objects_v2(Bucket=bucket, Prefix=lake.raw_prefix(file.week)).get("Contents", [])
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchBucket":
             raise
         raise IngestError(f"there is no bucket {bucket} yet: run the DAG provision first") from error
-    for found in there:
-        body = s3.get_object(Bucket=bucket, Key=found["Key"])["Body"]
-        if found["Key"] == file.key and hashlib.sha256(body.read()).hexdigest() == digest:
+    for raw in existing:
+        body = s3.get_object(Bucket=bucket, Key=raw["Key"])["Body"]
+        if raw["Key"] == file.key and hashlib.sha256(body.read()).hexdigest() == digest:
             return False
         raise IngestError(
-            f"{file.path}: week {file.week} has s3://{bucket}/{found['Key']} already, and it is another file. Raw "
+            f"{file.path}: week {file.week} has s3://{bucket}/{raw['Key']} already, and it is another file. Raw "
             "files are immutable; if a new version is meant, put it there with S3 and run etl with accept_new_raw"
         )
     with file.path.open("rb") as content:
@@ -79,27 +85,32 @@ def upload(s3: Any, file: WeeklyFile) -> bool:
     return True
 
 
-def land(aws: boto3.Session, endpoint: str | None, files: Iterable[WeeklyFile]) -> list[str]:
-    """Upload the files; the weeks that were not there before. endpoint: the embedded AWS's; None is the account's."""
-    s3 = aws.client("s3", endpoint_url=endpoint)
+def land(s3: Any, files: Iterable[WeeklyFile]) -> list[str]:
+    """Upload the files and return the weeks that the lake did not have before."""
     return [file.week for file in files if upload(s3, file)]
 
 
 def has_gold(s3: Any, week: str) -> bool:
+    """Return whether the gold of a week is published."""
     return "Contents" in s3.list_objects_v2(Bucket=settings().bucket, Prefix=lake.gold_manifest(week))
 
 
-def main(paths: list[str]) -> None:
-    """Land the files, start an etl run for each week that is new or has no gold yet, and say so."""
-    if not paths:
-        raise IngestError('which files? make ingest FILES="transactions_200607.csv.gz …"')
-    stack = config.load()
-    files = [weekly_file(Path(path)) for path in paths]
+def lake_client(stack: config.LocalStack) -> Any:
+    """Return an S3 client of the target: the account that boto3 finds, or the AWS emulation."""
+    if config.on_aws():
+        return boto3.client("s3", region_name=REGION)
+    return session(stack).client("s3")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Upload the files, and start an etl run for each week that is new or has no gold yet."""
+    if not arguments.files:
+        raise IngestError('no files given: make ingest FILES="transactions_200607.csv.gz …"')
+    stack = open_stack()
+    files = [weekly_file(Path(path)) for path in arguments.files]
     airflow = Airflow(stack)
-    account = config.on_aws()
-    aws, endpoint = (boto3.Session(region_name=REGION), None) if account else (session(stack), stack.aws_url)
-    new = land(aws, endpoint, files)
-    s3 = aws.client("s3", endpoint_url=endpoint)
+    s3 = lake_client(stack)
+    new = land(s3, files)
     for file in files:
         landed = f"landed as {file.key}" if file.week in new else "that very file is there already"
         if file.week not in new and has_gold(s3, file.week):

@@ -1,1 +1,1 @@
-"""Plain Python shared by DAGs, jobs and tests: no Airflow here, no AWS client at import."""
+"""Plain Python that DAGs, jobs and tests share: no Airflow, and no AWS client at import."""

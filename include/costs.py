@@ -1,7 +1,7 @@
-"""What things cost: the dated price table (prices.toml) and the two questions that are asked of it.
+"""Costs by the hour and by the month, from the dated price table prices.toml.
 
-Everything is USD, on demand, in settings.REGION, before tax, free tiers and discounts. The table is no price list of
-AWS's: it says from which day it is and which entries nobody could verify.
+All prices are USD, on demand, in settings.REGION, before tax, free tiers and discounts. The table is not AWS's price
+list: it carries its date, and marks the entries that nobody could verify.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from include.settings import REGION
 
 TABLE: Final = Path(__file__).with_name("prices.toml")
 HOURS_A_MONTH: Final = 730
-"""AWS's own month: 365 × 24 / 12."""
+"""The month by which AWS calculates: 365 × 24 / 12."""
 
 
 class Kind(StrEnum):
-    """What AWS bills for; the name of its group in the table. `_GB` kinds count gigabytes (a month)."""
+    """What AWS bills for: the name of a group in the table. Kinds that end in `_GB` count gigabytes (a month)."""
 
     EKS_CLUSTER = "eks_cluster"
     EC2_INSTANCE = "ec2_instance"
     EBS_GP3_GB = "ebs_gp3_gb"
     LOAD_BALANCER = "load_balancer"
     INTERFACE_ENDPOINT = "interface_endpoint"
-    """In one availability zone: an endpoint in two zones counts two."""
+    """One for each availability zone: an endpoint in two zones counts as two."""
     PUBLIC_IPV4 = "public_ipv4"
     S3_GB = "s3_gb"
     ECR_GB = "ecr_gb"
@@ -51,7 +51,11 @@ class _Checked(BaseModel):
 
 
 class Group(_Checked):
-    """The prices of one kind: `usd` by detail (instance type, storage class; "" where there is only one)."""
+    """The prices of one kind.
+
+    usd: price by detail (instance type, storage class; "" where there is only one). default: the detail that is meant
+    when none is given. unverified: details whose price nobody could verify. spot_share: price on Spot, as a share.
+    """
 
     page: HttpUrl
     per: Literal["hour", "month"]
@@ -62,13 +66,14 @@ class Group(_Checked):
 
     @model_validator(mode="after")
     def _names_its_own_entries(self) -> Self:
-        if strangers := {*self.unverified, *([self.default] if self.default else [])} - set(self.usd):
-            raise ValueError(f"no price for {sorted(strangers)}, which `default` or `unverified` name")
+        named = {*self.unverified, *([self.default] if self.default else [])}
+        if unknown := named - set(self.usd):
+            raise ValueError(f"no price for {sorted(unknown)}, which `default` or `unverified` name")
         return self
 
 
 class Prices(_Checked):
-    """The whole table; `date` (ISO) is the day of the price list that it was taken from."""
+    """The whole table. date: ISO date of the price list from which it was taken."""
 
     date: str
     region: str
@@ -76,17 +81,17 @@ class Prices(_Checked):
     groups: dict[Kind, Group]
 
     @model_validator(mode="after")
-    def _every_kind_of_our_region_is_there(self) -> Self:
+    def _is_complete(self) -> Self:
         if self.region != REGION:
-            raise ValueError(f"prices of {self.region}, but everything lives in {REGION}")
+            raise ValueError(f"prices of {self.region}, but all resources are in {REGION}: take the prices of {REGION}")
         if missing := set(Kind) - set(self.groups):
-            raise ValueError(f"no group for {sorted(missing)} in {TABLE.name}")
+            raise ValueError(f"no group for {sorted(missing)} in {TABLE.name}: add one for each")
         return self
 
 
 @lru_cache
 def prices() -> Prices:
-    """The table; ValidationError (a ValueError) when prices.toml is wrong or lacks a kind."""
+    """Return the table. ValidationError (a ValueError) when prices.toml is wrong or lacks a kind."""
     table = tomllib.loads(TABLE.read_text())
     date: dt.date = table.pop("date")
     head = {key: table.pop(key) for key in ("region", "source")}
@@ -94,9 +99,9 @@ def prices() -> Prices:
 
 
 def hourly(kind: Kind, detail: str = "", count: float = 1, *, spot: bool = False) -> float:
-    """USD an hour of `count` things; kinds that AWS bills by the month are divided by HOURS_A_MONTH.
+    """Return USD an hour for `count` resources. Monthly prices are divided by HOURS_A_MONTH.
 
-    ValueError for a detail that the table does not know, and for `spot` where AWS sells no Spot.
+    ValueError for a detail that the table does not have, and for `spot` where AWS sells no Spot.
     """
     group = prices().groups[kind]
     key = detail or group.default
@@ -112,5 +117,5 @@ def hourly(kind: Kind, detail: str = "", count: float = 1, *, spot: bool = False
 
 
 def monthly(kind: Kind, detail: str = "", count: float = 1, *, spot: bool = False) -> float:
-    """USD for a whole month of `count` things."""
+    """Return USD a month for `count` resources. Arguments and errors as for `hourly`."""
     return HOURS_A_MONTH * hourly(kind, detail, count, spot=spot)

@@ -1,6 +1,6 @@
-"""The hours in which the environment is on: when it goes down and comes up, and how much of each day it was off.
+"""The hours of the cost schedule: when the environment is scaled down and up, and how long it was off each day.
 
-All of it is local time (settings.TIMEZONE); arguments are aware datetimes of any zone.
+Schedules are in local time (settings.TIMEZONE). Arguments are aware datetimes of any time zone.
 """
 
 from __future__ import annotations
@@ -17,64 +17,67 @@ DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @dataclass(frozen=True)
-class Moments:
-    """A time of day on some weekdays: at `HH:MM`, days as cron names them (`mon-fri`, `sat,sun`, `mon-wed,fri`)."""
+class WeeklySchedule:
+    """A time of day on some weekdays. at: `HH:MM`. days: as in cron (`mon-fri`, `sat,sun`, `mon-wed,fri`)."""
 
     at: str
     days: str
 
     @property
     def cron(self) -> str:
+        """The schedule as a cron expression, in local time."""
         hour, minute = self.at.split(":")
         return f"{int(minute)} {int(hour)} * * {self.days}"
 
     @property
     def weekdays(self) -> frozenset[int]:
-        """Monday is 0. A range may run over the week's end (`fri-mon`). ValueError for what is no weekday."""
-        found: set[int] = set()
+        """The days as numbers, Monday is 0. A range may cross the end of the week (`fri-mon`). ValueError otherwise."""
+        numbers: set[int] = set()
         for part in self.days.split(","):
             first, _, last = part.partition("-")
-            start, end = DAYS.index(first), DAYS.index(last or first)
-            found |= {day % 7 for day in range(start, end + 1 if end >= start else end + 8)}
-        return frozenset(found)
+            start = DAYS.index(first)
+            end = DAYS.index(last or first)
+            numbers |= {day % 7 for day in range(start, end + 1 if end >= start else end + 8)}
+        return frozenset(numbers)
 
     def _on(self, day: dt.date) -> dt.datetime:
         return dt.datetime.combine(day, dt.time.fromisoformat(self.at), ZONE)
 
     def last(self, now: dt.datetime) -> dt.datetime:
-        """The newest moment that is not after now."""
+        """Return the latest scheduled time that is not after now."""
         today = now.astimezone(ZONE).date()
-        days = (today - dt.timedelta(days=ago) for ago in range(8))
+        days = (today - dt.timedelta(days=number) for number in range(8))
         return next(self._on(day) for day in days if day.weekday() in self.weekdays and self._on(day) <= now)
 
     def next(self, now: dt.datetime) -> dt.datetime:
-        """The first moment after now."""
+        """Return the first scheduled time after now."""
         today = now.astimezone(ZONE).date()
-        days = (today + dt.timedelta(days=ahead) for ahead in range(8))
+        days = (today + dt.timedelta(days=number) for number in range(8))
         return next(self._on(day) for day in days if day.weekday() in self.weekdays and self._on(day) > now)
 
 
-def down() -> Moments:
-    """When scale_down runs."""
-    return Moments(settings().scale_down_at, settings().scale_down_days)
+def down() -> WeeklySchedule:
+    """Return the schedule of scale_down."""
+    return WeeklySchedule(settings().scale_down_at, settings().scale_down_days)
 
 
-def up() -> Moments:
-    """When scale_up runs."""
-    return Moments(settings().scale_up_at, settings().scale_up_days)
+def up() -> WeeklySchedule:
+    """Return the schedule of scale_up."""
+    return WeeklySchedule(settings().scale_up_at, settings().scale_up_days)
 
 
 def are_off(now: dt.datetime) -> bool:
-    """Whether the schedule wants the environment off: its newest moment was a down, not an up."""
+    """Return whether the environment is scheduled to be off: the last scale-down is later than the last scale-up."""
     return down().last(now) > up().last(now)
 
 
 def by_day(start: dt.datetime, end: dt.datetime) -> dict[dt.date, float]:
-    """Hours of the interval in each local day that it touches; nothing when it is empty."""
-    start, end = start.astimezone(ZONE), end.astimezone(ZONE)
-    found: dict[dt.date, float] = {}
+    """Return the hours of an interval by local day; {} when end is not after start."""
+    start = start.astimezone(ZONE)
+    end = end.astimezone(ZONE)
+    hours_of: dict[dt.date, float] = {}
     while start < end:
         midnight = dt.datetime.combine(start.date() + dt.timedelta(days=1), dt.time(), ZONE)
-        found[start.date()] = (min(end, midnight) - start).total_seconds() / 3600
+        hours_of[start.date()] = (min(end, midnight) - start).total_seconds() / 3600
         start = midnight
-    return found
+    return hours_of

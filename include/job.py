@@ -1,4 +1,4 @@
-"""What the command lines of all jobs share: SageMaker's base folder, and how a failure is told."""
+"""What the command lines of all jobs share: SageMaker's base folder, failure reports, and SIGTERM."""
 
 import os
 import signal
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def base_folder() -> Path:
-    """$SAGEMAKER_BASE_DIR, or /opt/ml."""
+    """Return $SAGEMAKER_BASE_DIR, or /opt/ml."""
     return Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 
 
-def fail(base: Path, reason: str) -> int:
-    """Say why to stderr and to <base>/output/failure, from where SageMaker takes it; the exit code 1."""
+def report_failure(base: Path, reason: str) -> int:
+    """Write the reason to stderr and to <base>/output/failure, which SageMaker reads. Return exit code 1."""
     print(reason, file=sys.stderr, flush=True)
     (base / "output").mkdir(parents=True, exist_ok=True)
     (base / "output" / "failure").write_text(reason + "\n")
@@ -21,9 +21,10 @@ def fail(base: Path, reason: str) -> int:
 
 
 def end_on_sigterm() -> None:
-    """As process 1 of a container: end at SIGTERM, which the kernel keeps from a process 1 that does not ask for it.
+    """End process 1 of a container at SIGTERM; the kernel ignores the default action of a signal for process 1.
 
-    A thread waits for it, so that a job deep in compiled code ends at once. Elsewhere the default does all of this.
+    A thread waits for the signal, so that a job inside compiled code ends at once, too. Any other process ends by the
+    default action.
     """
     if os.getpid() != 1:
         return

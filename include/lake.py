@@ -1,7 +1,7 @@
-"""The lake's layout: every key of the bucket is spelled here and nowhere else.
+"""The lake's layout: every key of the bucket is defined here and nowhere else.
 
-Keys are relative to the bucket (or to a local folder of the same shape). A week is `YYYYWW`, the retailer's
-fiscal week.
+Keys are relative to the bucket, or to a local folder of the same layout. A week is `YYYYWW`, the retailer's fiscal
+week; functions that take one raise ValueError for anything else.
 """
 
 import datetime as dt
@@ -13,33 +13,36 @@ _WEEK = re.compile(r"20\d\d(0[1-9]|[1-4]\d|5[0-3])")
 
 
 def shop_week(text: str) -> str:
-    """The shop week `YYYYWW` if it is one; ValueError otherwise."""
+    """Return the text if it is a shop week `YYYYWW`. ValueError otherwise."""
     if not _WEEK.fullmatch(text):
         raise ValueError(f"{text!r} is not a shop week: six digits YYYYWW, weeks 01 to 53, for example 200607")
     return text
 
 
 def raw(week: str, gzipped: bool = True) -> str:
+    """Return the key of a week's raw file."""
     return f"raw/shop_week={shop_week(week)}/transactions.csv{'.gz' if gzipped else ''}"
 
 
 def raw_prefix(week: str) -> str:
+    """Return the prefix below which a week's raw file lies, gzipped or not."""
     return f"raw/shop_week={shop_week(week)}/"
 
 
 def silver(week: str, name: str = "part-0.parquet") -> str:
-    """name: part-0.parquet, _quality.json or _rejected.parquet"""
+    """Return the key of a silver file. name: part-0.parquet, _quality.json or _rejected.parquet."""
     return f"silver/shop_week={shop_week(week)}/{name}"
 
 
 def gold(split: str, week: str) -> str:
+    """Return the key of a week's part of a split. ValueError when it is not one of SPLITS."""
     if split not in SPLITS:
         raise ValueError(f"{split!r} is not a split: one of {', '.join(SPLITS)}")
     return f"gold/split={split}/shop_week={shop_week(week)}/part-0.parquet"
 
 
 def gold_products(week: str) -> str:
-    """The week's product dimension (PROD_CODE -> PROD_CODE_10/20/30/40); only the ladder reads it."""
+    """Return the key of a week's product dimension (PROD_CODE -> PROD_CODE_10/20/30/40), which the baselines read."""
     return f"gold/_products/shop_week={shop_week(week)}/part-0.parquet"
 
 
@@ -47,6 +50,7 @@ GOLD_MANIFESTS: Final = "gold/_manifest/"
 
 
 def gold_manifest(week: str) -> str:
+    """Return the key of a gold week's manifest."""
     return f"{GOLD_MANIFESTS}{shop_week(week)}.json"
 
 
@@ -54,41 +58,42 @@ TRAINING: Final = "artifacts/training"
 
 
 def model(job: str) -> str:
+    """Return the key of the bundle that a training job wrote."""
     return f"{TRAINING}/{job}/output/model.tar.gz"
 
 
 def evaluation(job: str, name: str = "") -> str:
-    """name: evaluation.json, report.html, model_card.md, *.png"""
+    """Return the prefix of an evaluation, or the key of a file: evaluation.json, report.html, model_card.md, *.png."""
     return f"artifacts/evaluation/{job}/{name}"
 
 
 def release_model(release: str) -> str:
-    """A release's own copy of its bundle: life-cycle rules of training artifacts never touch a live release."""
+    """Return the key of a release's own copy of its bundle, which no life-cycle rule of training artifacts deletes."""
     return f"artifacts/releases/{release}/model.tar.gz"
 
 
 SMOKE: Final = "artifacts/releases/.smoke"
-"""What the smoke Job of provision reads with the API's role."""
+"""The object that the smoke Job of `provision` reads with the API's role."""
 SMOKE_DENIED: Final = "tmp/.smoke"
-"""What it must not be able to read."""
-
+"""The object that it must not be able to read."""
 
 DEPLOYMENTS: Final = "logs/deployments/"
 
 
 def deployment(release: str) -> str:
+    """Return the key of a release's record."""
     return f"{DEPLOYMENTS}{release}.json"
 
 
 SCALED_DOWN: Final = "logs/environment/scaled-down.json"
-"""What scale_up has to restore; it is there while the environment is scaled down, or on its way."""
+"""What scale_up has to restore. The object exists from the start of a scale-down to the end of the scale-up."""
 
 
 def cost(day: dt.date) -> str:
-    """Hours off and money saved on a local day."""
+    """Return the key of the record of hours off and money saved on a local day."""
     return f"logs/cost/{day:%Y-%m-%d}.json"
 
 
 def staging(job: str, layer: str = "") -> str:
-    """Where a job writes before its output is published; layer: the part that becomes silver, or gold."""
+    """Return the prefix below which a job writes before its output is published. layer: silver or gold, if both."""
     return f"tmp/{job}/{layer}/" if layer else f"tmp/{job}/"

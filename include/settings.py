@@ -1,7 +1,7 @@
 """The project's settings: names, region, thresholds, schedules. One frozen object, read from RETAIL_* variables.
 
-Every key is documented in `.env.example`. An unknown RETAIL_* variable is refused, so that a typing error cannot
-silently leave a default in force.
+Every variable is documented in `.env.example`. An unknown RETAIL_* variable is an error, so that a misspelt name cannot
+leave a default in force unnoticed.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ API_SERVICE_ACCOUNT = "retail-api-sa"
 API_REPOSITORY = "mlops/retail-api"
 JOBS_REPOSITORY = "mlops/retail-jobs"
 CONTROLLER_REPOSITORY = "mlops/aws-load-balancer-controller"
-MAX_BAKE_SECONDS = 6 * 60 * 60  # scale_down waits an hour for a deploy: a longer one keeps the nodes on that night
+MAX_BAKE_SECONDS = 6 * 60 * 60  # scale_down waits an hour for a deploy; a longer one keeps the nodes on that night
 HTTPS_PORT = 443
 PARALLEL_WEEKS = 4  # runs of etl at once, each with one Processing job at a time
 GITHUB_ISSUER = "token.actions.githubusercontent.com"
@@ -37,31 +37,32 @@ _DAY = "(mon|tue|wed|thu|fri|sat|sun)"
 _WEEKDAYS = rf"^{_DAY}(-{_DAY})?(,{_DAY}(-{_DAY})?)*$"
 
 
-def _only_our_region(region: str) -> str:
+def _supported_region(region: str) -> str:
     if region != REGION:
-        raise ValueError(f"everything lives in {REGION}, not in {region}: correct RETAIL_REGION in .env")
+        raise ValueError(f"all resources are in {REGION}, not in {region}: correct RETAIL_REGION in .env")
     return region
 
 
 def _tag_value(text: str) -> str:
-    """What every service of AWS takes, without the `=` and `,` that part tags in a load balancer's annotation."""
+    """Return a tag value that every AWS service accepts, without `=` and `,`, which separate tags in a load balancer's
+    annotation. ValueError otherwise."""
     if not re.fullmatch(r"[\w .:/+@-]{1,256}", text):
-        raise ValueError(f"{text!r} is no tag: 1 to 256 letters, digits, spaces and _ . : / + @ - are; no comma, no =")
+        raise ValueError(f"{text!r} is no tag value: use 1 to 256 letters, digits, spaces and _ . : / + @ - only")
     return text
 
 
 class Settings(BaseSettings):
-    """What a user may change, by a RETAIL_* variable of the same name in upper case."""
+    """What a user may change, each by a RETAIL_* variable of the same name in upper case."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     environment: str = Field(
-        "dev", pattern=r"^[a-z][a-z0-9]{1,11}$", description="environment's name: part of names and tags"
+        "dev", pattern=r"^[a-z][a-z0-9]{1,11}$", description="name of the environment, part of names and tags"
     )
     account_id: str = Field(
         "123456789012", pattern=r"^\d{12}$", description="AWS account; the embedded AWS uses the default"
     )
-    region: Annotated[str, AfterValidator(_only_our_region)] = REGION
+    region: Annotated[str, AfterValidator(_supported_region)] = REGION
     owner: Annotated[str, AfterValidator(_tag_value)] = Field("ml-team", description="tag Owner")
     cost_center: Annotated[str, AfterValidator(_tag_value)] = Field("retail", description="tag CostCenter")
 
@@ -88,7 +89,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=60,
-        description="how long a task itself waits for a job or a stack before a trigger does; for those over at once",
+        description="how long a task waits for a job or a stack before it defers; for those that end at once",
     )
 
     # --- release ---
@@ -100,73 +101,73 @@ class Settings(BaseSettings):
     )
 
     # --- cost schedule, in TIMEZONE ---
-    scale_down_at: str = Field("22:00", pattern=_TIME, description="when the environment goes down")
-    scale_down_days: str = Field("mon-sun", pattern=_WEEKDAYS, description="weekdays on which it does")
-    scale_up_at: str = Field("07:00", pattern=_TIME, description="when it comes back")
-    scale_up_days: str = Field("mon-fri", pattern=_WEEKDAYS, description="weekdays on which it does")
+    scale_down_at: str = Field("22:00", pattern=_TIME, description="time of scale_down")
+    scale_down_days: str = Field("mon-sun", pattern=_WEEKDAYS, description="weekdays of scale_down")
+    scale_up_at: str = Field("07:00", pattern=_TIME, description="time of scale_up")
+    scale_up_days: str = Field("mon-fri", pattern=_WEEKDAYS, description="weekdays of scale_up")
 
     # --- money and alerts ---
     monthly_budget_usd: float = Field(
-        50, gt=0, le=100_000, description="budget of all that carries the project's tag; 80 and 100 % raise an alert"
+        50, gt=0, le=100_000, description="budget of all resources with the project's tag; alerts at 80 and 100 %"
     )
     alert_email: str = Field(
-        "", pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$", description="gets every alert, once the subscription is confirmed"
+        "",
+        pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$",
+        description="receives alerts once the subscription is confirmed",
     )
     backstop: bool = Field(
-        False, description="half an hour after scale_down AWS ends the nodes, and tells when they still run"
+        False, description="half an hour after scale_down AWS terminates nodes that still run, and sends an alert"
     )
-    audit: bool = Field(False, description="a CloudTrail trail with a bucket of its own")
+    audit: bool = Field(False, description="create a CloudTrail trail with its own bucket")
 
     # --- cluster ---
     kubernetes_version: str = Field("1.36", pattern=r"^1\.\d\d$")
     node_instance_types: str = Field(
         "t3.medium,t3a.medium,t2.medium",
         pattern=r"^[a-z0-9-]+\.[a-z0-9]+(,[a-z0-9-]+\.[a-z0-9]+)*$",
-        description="instance types of the nodes, the one to prefer first; several make Spot reclaims rarer",
+        description="instance types of the nodes, preferred one first; several make Spot interruptions rarer",
     )
     node_capacity: Literal["SPOT", "ON_DEMAND"] = "SPOT"
     node_count: int = Field(2, ge=1, le=10)
-    cluster_cidrs: str = Field(
-        "", description="CIDRs that may reach the cluster's API, comma separated; no default to the local stack"
-    )
+    cluster_cidrs: str = Field("", description="CIDRs that may reach the cluster's API, comma separated; empty: none")
     log_retention_days: Literal[7, 14, 30] = 14
-    container_insights: bool = Field(False, description="metrics of nodes and pods in CloudWatch; logs come anyway")
+    container_insights: bool = Field(False, description="send metrics of nodes and pods to CloudWatch; logs always are")
     github_repository: str = Field(
         "",
         pattern=r"^([A-Za-z0-9-]+(@\d+)?/[A-Za-z0-9._-]+(@\d+)?)?$",
-        description="owner/name whose workflows may deploy, with the ids that GitHub says of new ones: owner@1/name@2",
+        description="owner/name whose workflows may deploy, with the ids that GitHub adds to new ones: owner@1/name@2",
     )
-    endpoint_kind: Literal["nlb", "alb"] = Field("nlb", description="what makes the API public: which load balancer")
+    endpoint_kind: Literal["nlb", "alb"] = Field("nlb", description="kind of load balancer that makes the API public")
     endpoint_port: int = Field(80, ge=1, le=65535, description="port of the public endpoint")
     endpoint_certificate_arn: str = Field(
         "",
         pattern=rf"^(arn:aws:acm:{REGION}:\d{{12}}:certificate/[0-9a-f-]{{36}})?$",
-        description="certificate in ACM: an alb then answers HTTPS at 443, and its HTTP port only leads there",
+        description="certificate in ACM: an alb then serves HTTPS at 443, and its HTTP port redirects there",
     )
     endpoint_host: str = Field(
         "",
         max_length=253,
         pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+)?$",
-        description="name under which users ask an alb; it answers no other",
+        description="host name of an alb; it answers no other",
     )
     controller_digest: str = Field(
         "",
         pattern=r"^(sha256:[0-9a-f]{64})?$",
-        description="digest that the load balancer controller's image must have; empty: as its release's tag says",
+        description="required digest of the load balancer controller's image; empty: that of the release's tag",
     )
     overlay: Literal["eks", "embedded"] = "eks"
-    require_image_scan: bool = Field(True, description="deploy refuses an image without a finished, clean scan")
+    require_image_scan: bool = Field(True, description="deploy refuses an image without a finished and clean scan")
 
     @model_validator(mode="after")
     def _no_open_cluster(self) -> Self:
         if "0.0.0.0/0" in self.cluster_cidrs:
-            raise ValueError("RETAIL_CLUSTER_CIDRS opens the cluster's API to the local stack: name your own addresses")
+            raise ValueError("RETAIL_CLUSTER_CIDRS opens the cluster's API to the Internet: name your own addresses")
         return self
 
     @model_validator(mode="after")
-    def _two_moments(self) -> Self:
+    def _times_differ(self) -> Self:
         if self.scale_down_at == self.scale_up_at:
-            raise ValueError("RETAIL_SCALE_DOWN_AT and RETAIL_SCALE_UP_AT name the same time: which of them shall win?")
+            raise ValueError("RETAIL_SCALE_DOWN_AT and RETAIL_SCALE_UP_AT are the same time: change one of them")
         return self
 
     @model_validator(mode="after")
@@ -178,16 +179,17 @@ class Settings(BaseSettings):
                 "RETAIL_ENDPOINT_KIND=alb needs EKS: no load balancer controller runs in the embedded cluster; use nlb"
             )
         if self.endpoint_certificate_arn and self.endpoint_port == HTTPS_PORT:
-            raise ValueError("RETAIL_ENDPOINT_PORT is the port that leads to HTTPS: it cannot be 443 itself")
+            raise ValueError("RETAIL_ENDPOINT_PORT is the port that redirects to HTTPS: it cannot be 443, use 80")
         return self
 
     @property
     def bucket(self) -> str:
+        """The name of the lake's bucket."""
         return f"mlops-retail-prediction-{self.environment}-{self.account_id}"
 
     @property
     def tags(self) -> dict[str, str]:
-        """Tags that every resource carries; `Component` is added by whoever makes it."""
+        """The tags of every resource. Whoever creates one adds `Component`."""
         return {
             "Project": PROJECT,
             "Environment": self.environment,
@@ -197,36 +199,42 @@ class Settings(BaseSettings):
 
     @property
     def prefix(self) -> str:
-        """Beginning of all names that carry their environment: stacks, roles, jobs, alarms."""
+        """The prefix of all names that contain their environment: stacks, roles, jobs, alarms."""
         return f"mlops-retail-{self.environment}-"
 
     def stack(self, name: str) -> str:
-        """CloudFormation stack of infra/<name>.yaml."""
+        """Return the name of the CloudFormation stack of infra/<name>.yaml."""
         return f"{self.prefix}{name}"
 
     def role(self, name: str) -> str:
-        """ARN of a role that the identity or cluster stack makes: job, airflow, push, deploy, api, cluster, node."""
+        """Return the ARN of a role of the identity or cluster stack: job, airflow, push, deploy, api, cluster, node."""
         return f"arn:aws:iam::{self.account_id}:role/{self.prefix}{name}"
 
     @property
     def nodegroup(self) -> str:
-        """The node group's name, another one for what replaces it: CloudFormation makes the new group first."""
+        """The node group's name.
+
+        It depends on what replaces a node group: CloudFormation creates the new group before it deletes the old one.
+        """
         nodes = f"{self.node_capacity} {self.node_instance_types}"
         return f"general-{hashlib.sha256(nodes.encode()).hexdigest()[:6]}"
 
     def repository(self, name: str) -> str:
+        """Return the URI of an ECR repository."""
         return f"{self.account_id}.dkr.ecr.{self.region}.amazonaws.com/{name}"
 
 
 @lru_cache
 def settings() -> Settings:
-    """The settings of this process; ValueError names the variable that is wrong or unknown."""
+    """Return the settings of this process. ValueError names the variables that are wrong or unknown."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
     if unknown:
-        raise ValueError(f"unknown settings {', '.join(unknown)}: see .env.example for the ones there are")
+        raise ValueError(
+            f"unknown settings {', '.join(unknown)}: correct their names (see .env.example), or remove them"
+        )
     try:
         return Settings()
     except ValidationError as error:
         wrong = (f"{PREFIX}{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
-        raise ValueError(f"wrong settings: {'; '.join(wrong)} (see .env.example)") from error
+        raise ValueError(f"wrong settings: {'; '.join(wrong)}. Correct them in .env (see .env.example)") from error

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from include.accepted import accepted, lapsed
+from include.accepted import accepted, expired
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = Path(sys.executable).with_name("pip-audit")
@@ -33,7 +33,7 @@ def audit(locks: list[Path], lived_with: Iterable[str] = ()) -> int:
 def main() -> int:
     locks = sorted((ROOT / "requirements").glob("*.txt"))
     today = dt.datetime.now(dt.UTC).date()
-    if late := lapsed(today):
+    if late := expired(today):
         print(f"include/accepted.yaml: no longer accepted, or for too long: {', '.join(sorted(late))}", file=sys.stderr)
     return 1 if audit(locks, accepted(today)) or late or not locks else 0
 

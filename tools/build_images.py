@@ -1,8 +1,8 @@
 """Build the Docker images: `python -m tools.build_images [TARGET …] [--tag TAG]`. Needs Docker and no other package.
 
-Each is `retail-TARGET:TAG` and says in its labels what it was made of: version, revision, base image, and the SHA-256
-of its runtime's lock file, which the build compares with the file. The base image is $BASE, else what
-`make docker-base` pinned, else DEFAULT_BASE; the label takes $BASE_DIGEST and, for the source, $SOURCE_URL.
+Each is `retail-TARGET:TAG`. Its labels say what it was made of: version, revision, base image, and the SHA-256 of its
+runtime's lock file, which the build compares with the file. The base image is $BASE, else what `make docker-base`
+pinned, else DEFAULT_BASE. $BASE_DIGEST is the base image's digest for the label, $SOURCE_URL the place of the source.
 """
 
 import argparse

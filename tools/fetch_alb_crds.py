@@ -10,8 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from local.kube import assets
-from local.stack import config
+from local.stack import config, kube_cluster
 
 FOLDER = config.ROOT / "k8s" / "alb-controller"
 MODULE = "sigs.k8s.io/aws-load-balancer-controller"
@@ -23,7 +22,7 @@ FILES = ("elbv2.k8s.aws_ingressclassparams.yaml", "elbv2.k8s.aws_targetgroupbind
 
 def download(folder: str) -> Path:
     """The module's folder, in Go's own cache; exits with Go's message, or when it is another module than was pinned."""
-    command = [assets.toolchain(config.cache_dir() / "kube"), "mod", "download", "-json", f"{MODULE}@{VERSION}"]
+    command = [kube_cluster.go(), "mod", "download", "-json", f"{MODULE}@{VERSION}"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout or "{}")
     if done.returncode or found.get("Error"):

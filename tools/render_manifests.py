@@ -22,9 +22,9 @@ def kubectl() -> str:
     if found := shutil.which("kubectl"):
         return found
     sys.path.insert(0, str(ROOT))
-    from local.kube import assets as kube_assets
+    from local.stack import kube_cluster
 
-    return str(kube_assets.ensure() / "kubectl")
+    return str(kube_cluster.ensure_binaries() / "kubectl")
 
 
 def render(overlay: str, program: str) -> str:

@@ -1,1 +1,1 @@
-"""The serving benchmark: the API beside a bare ASGI app, a naive service and peers, all with the same bodies."""
+"""Measure the API beside a bare ASGI application, a naive service and other model servers, with the same bodies."""

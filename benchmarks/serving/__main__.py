@@ -1,8 +1,9 @@
-"""Measures the API beside a bare ASGI application and a naive service: `python -m benchmarks.serving` in .venv/dev.
+"""Measure the API beside a bare ASGI application and a naive service: `python -m benchmarks.serving` in .venv/dev.
 
-All servers run at once and are asked in turn, so that ratios say the same on a fast and on a busy machine; servers have
-one processor, the load generator another. Then a fixed rate while the API has half a processor. Ratios clearly worse
-than the stored baseline fail; `--store` writes a new one, `--peers` adds other model servers.
+All servers run at once and are measured in turn, so that ratios are the same on a fast and on a busy machine. The
+servers share one processor, the load generator has another. Then the API gets half a processor and requests at a fixed
+rate. Ratios clearly worse than the stored baseline fail; `--store` writes a new baseline, `--peers` adds other model
+servers.
 """
 
 import sys
@@ -13,179 +14,180 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.common import WORSE, options, settle, target
-from benchmarks.load import Report, closed_loop, open_loop
+from benchmarks.common import options, settle, target
+from benchmarks.load import closed_loop, open_loop
 from benchmarks.serving import peers
 from benchmarks.serving.limit import processor_share
 from benchmarks.serving.model import Model, prepared
+from benchmarks.serving.rounds import Rounds, ratio, regressions, show
 from benchmarks.serving.servers import Running, Server, api, bare, naive, processor
 from tests.api.stub_aws import BUCKET, KEY, StubAws
 
+SERVERS_PROCESSOR = 0
+GENERATOR_PROCESSOR = 1
 CONNECTIONS = 8
 ROUNDS = 5
 ROUND_SECONDS = 2
 STARTS = 3
-RATE, SHARE = 600, 0.5
+RATE = 600
+SHARE = 0.5
 RATE_ROUNDS = 5
 RATE_SECONDS = 4
 
-OF_BARE, OF_PEERS = 0.3, 20
-MEMORY_MB, READY_SECONDS, BEYOND_GENERATOR_MS = 200, 3, 5
+TARGET_OF_BARE = 0.3
+TARGET_OF_PEERS = 20
+TARGET_MEMORY_MB = 200
+TARGET_READY_SECONDS = 3
+TARGET_BEYOND_GENERATOR_MS = 5
 
 
-@dataclass
-class Rounds:
-    """One server's rounds. cpu_ms: of the server, a request."""
+@dataclass(frozen=True)
+class Latency:
+    """p99 under a fixed rate, in ms above the generator's own; enforced: whether the API really had its share only."""
 
-    rates: list[float]
-    p50: list[float]
-    p99: list[float]
-    cpu_ms: list[float]
-    generator_busy: list[float]
+    beyond_generator_ms: float
+    enforced: bool
 
-    @classmethod
-    def none(cls) -> "Rounds":
-        return cls([], [], [], [], [])
 
-    def add(self, report: Report, cpu_seconds: float) -> None:
-        if report.failed:
-            raise RuntimeError(f"requests failed: {report.failed}")
-        self.rates.append(report.rate)
-        self.p50.append(report.percentile(0.5))
-        self.p99.append(report.percentile(0.99))
-        self.cpu_ms.append(cpu_seconds * 1000 / report.answered)
-        self.generator_busy.append(report.cpu_seconds / report.seconds)
+@dataclass(frozen=True)
+class Measured:
+    """All figures. bare, naive, service: names of the servers; memory: MB by server."""
+
+    bare: str
+    naive: str
+    service: str
+    peers: list[str]
+    rounds: dict[str, Rounds]
+    memory: dict[str, float]
+    ready_seconds: float
+    latency: Latency
+
+    def baseline(self) -> dict[str, float]:
+        """Return the figures that are stored and compared: ratios of CPU time, because rates depend on the machine."""
+        rounds = self.rounds
+        return {
+            "request_cpu_ms": round(median(rounds[self.service].cpu_ms), 3),  # depends on the machine: not compared
+            "cpu_of_bare": ratio(rounds[self.service], rounds[self.bare]).cpu,
+            "cpu_over_naive": ratio(rounds[self.service], rounds[self.naive]).cpu,
+            "memory_of_bare": self.memory[self.service] / self.memory[self.bare],
+        }
 
 
 @contextmanager
 def running(servers: Sequence[Server], body: bytes) -> Iterator[list[Running]]:
-    """All of them, started one after the other on the servers' processor."""
+    """Start the servers one after the other on their processor; end them with the block."""
     with ExitStack() as stack, tempfile.TemporaryDirectory() as logs:
         started = []
         for server in servers:
-            with processor(0):
+            with processor(SERVERS_PROCESSOR):
                 started.append(Running(server, body, Path(logs) / f"{server.name}.log"))
             stack.callback(started[-1].stop)
         yield started
 
 
 def ready_seconds(server: Server, body: bytes) -> float:
-    """From the start of its process to its first prediction: the median of some starts."""
+    """Return the median seconds from the start of the process to its first prediction."""
     seconds = []
     for _ in range(STARTS):
-        with running([server], body) as (one,):
-            seconds.append(one.ready_seconds)
+        with running([server], body) as (started,):
+            seconds.append(started.ready_seconds)
     return median(seconds)
 
 
 def alternate(servers: Sequence[Running], bodies: Sequence[bytes]) -> dict[str, Rounds]:
-    """Every server in turn, as fast as it can, the order reversed from round to round; the first round warms up."""
-    found = {server.name: Rounds.none() for server in servers}
+    """Measure each server in turn as fast as it can answer. The order is reversed each round; the first warms up."""
+    rounds = {server.name: Rounds() for server in servers}
     for number in range(ROUNDS + 1):
         for server in servers if number % 2 else reversed(servers):
-            used = server.cpu_seconds()
+            before = server.cpu_seconds()
             report = closed_loop(server.url, CONNECTIONS, ROUND_SECONDS, bodies)
             if number:
-                found[server.name].add(report, server.cpu_seconds() - used)
-    return found
+                rounds[server.name].add(report, server.cpu_seconds() - before)
+    return rounds
 
 
-def beyond_generator(floor: Running, served: Running, bodies: Sequence[bytes]) -> tuple[float, bool]:
-    """p99 in ms of the API on its share of a processor above that of the floor on a whole one; each of its best round,
-    since whatever else the machine does only adds. And whether this machine could hold it to that share."""
-    own, limited, held = [], [], True
+def limited_latency(floor: Running, service: Running, bodies: Sequence[bytes]) -> Latency:
+    """Measure p99 of the service on its share of a processor, and of the floor on a whole one as the generator's own.
+
+    The best round of each counts, because other load on the machine only adds to a latency.
+    """
+    own: list[float] = []
+    limited: list[float] = []
+    enforced = True
     for _ in range(RATE_ROUNDS):
         own.append(open_loop(floor.url, RATE, RATE_SECONDS, bodies).percentile(0.99))
-        with processor_share(served.pid, SHARE) as share:
-            report = open_loop(served.url, RATE, RATE_SECONDS, bodies)
-            throttled, periods = share.throttled()
-            held = held and share.limited
+        with processor_share(service.pid, SHARE) as limit:
+            report = open_loop(service.url, RATE, RATE_SECONDS, bodies)
+            throttled, periods = limit.throttled()
+            enforced = enforced and limit.enforced
         limited.append(report.percentile(0.99))
-        told = (
-            f"throttled in {throttled} of {periods} periods" if share.limited else "NOT LIMITED: no control groups here"
-        )
+        note = f"throttled in {throttled} of {periods} periods"
+        if not limit.enforced:
+            note = "NOT LIMITED: this machine has no writable control groups"
         print(
-            f"{RATE} requests/s: the generator's own p99 {own[-1]:.1f} ms; {served.name} on {SHARE} of a processor: "
-            f"p99 {limited[-1]:.1f} ms, {sum(report.failed.values())} failed; {told}"
+            f"{RATE} requests/s: the generator's own p99 {own[-1]:.1f} ms; {service.name} on {SHARE} of a processor: "
+            f"p99 {limited[-1]:.1f} ms, {sum(report.failed.values())} failed; {note}"
         )
-    return min(limited) - min(own), held
+    return Latency(min(limited) - min(own), enforced)
 
 
-def show(servers: Sequence[Running], found: dict[str, Rounds], memory: dict[str, float]) -> None:
-    print(
-        f"\n{'':12}{'rps':>9}{'range':>16}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'MB':>7}{'ready s':>9}"
-        f"{'generator':>11}"
-    )
-    for server in servers:
-        one = found[server.name]
-        print(
-            f"{server.name:12}{median(one.rates):9,.0f}{min(one.rates):8,.0f}-{max(one.rates):<7,.0f}"
-            f"{median(one.p50):9.2f}{median(one.p99):9.2f}{median(one.cpu_ms):9.3f}{memory[server.name]:7.0f}"
-            f"{server.ready_seconds:9.1f}{median(one.generator_busy):11.0%}"
-        )
-
-
-def ratio(found: dict[str, Rounds], one: str, other: str) -> tuple[float, float]:
-    """How many times the other's requests `one` answers: a second (median of the rounds), and a CPU second."""
-    rates = [a / b for a, b in zip(found[one].rates, found[other].rates, strict=True)]
-    return median(rates), median(found[other].cpu_ms) / median(found[one].cpu_ms)
-
-
-def regressions(now: dict[str, float], baseline: dict[str, float]) -> list[str]:
-    """Ratios over the others must not fall, memory must not grow."""
-    found = [
-        f"{name}: {now[name]:.2f}, the baseline is {before:.2f}"
-        for name, before in baseline.items()
-        if name.startswith("cpu_") and now[name] * WORSE < before
-    ]
-    if now["memory_of_bare"] > baseline["memory_of_bare"] * WORSE:
-        found.append(f"memory: {now['memory_of_bare']:.2f} of bare, the baseline is {baseline['memory_of_bare']:.2f}")
-    return found
-
-
-def measure(model: Model, with_peers: bool) -> dict[str, float]:
-    """Prints all figures; those that are held against the baseline: of CPU time, since rates are the machine's, too."""
+def measure(model: Model, with_peers: bool) -> Measured:
+    """Start all servers, measure them and print the figures."""
     aws = StubAws(model.digest, {f"/{BUCKET}/{KEY}": model.archive.read_bytes()}).start()
-    ours = api(model, aws)
-    servers = [bare(), ours, naive(model)]
+    service = api(model, aws)
     other = peers.servers(model) if with_peers else []
+    servers = [bare(), service, naive(model), *other]
     body = model.bodies[0]
-    ready = ready_seconds(ours, body)
-    with running([*servers, *other], body) as started, processor(1) as pinned:
-        floor, served = started[:2]
+    ready = ready_seconds(service, body)
+    with running(servers, body) as started, processor(GENERATOR_PROCESSOR) as pinned:
         print(f"servers on one processor, generator on another: {'yes' if pinned else 'NO, this machine cannot'}")
-        found = alternate(started, model.bodies)
+        rounds = alternate(started, model.bodies)
         memory = {server.name: server.memory_mb() for server in started}
-        show(started, found, memory)
-        of_bare, cpu_of_bare = ratio(found, ours.name, floor.name)
-        over_naive, cpu_over_naive = ratio(found, ours.name, started[2].name)
-        print(f"\nof bare ASGI: {of_bare:.2f} (a CPU second {cpu_of_bare:.2f})")
-        print(f"over naive: {over_naive:.0f} (a CPU second {cpu_over_naive:.0f})\n")
-        beyond, held = beyond_generator(floor, served, model.bodies)
+        show(started, rounds, memory)
+        latency = limited_latency(started[0], started[1], model.bodies)
     aws.stop()
-    print()
-    target(f"{OF_BARE} of bare ASGI's requests a CPU second ({cpu_of_bare:.2f})", cpu_of_bare >= OF_BARE)
-    for peer in other:
-        over = ratio(found, ours.name, peer.name)[0]
-        target(f"{OF_PEERS} times {peer.name}'s requests/s ({over:.0f})", over >= OF_PEERS)
-    target(f"{MEMORY_MB} MB", memory[ours.name] < MEMORY_MB)
-    target(f"ready in {READY_SECONDS} s ({ready:.1f})", ready < READY_SECONDS)
-    within = beyond <= BEYOND_GENERATOR_MS if held else None
-    target(f"p99 within {BEYOND_GENERATOR_MS} ms of the generator's own ({beyond:.1f})", within)
-    return {
-        "request_cpu_ms": round(median(found[ours.name].cpu_ms), 3),  # the machine's, too: not held against
-        "cpu_of_bare": cpu_of_bare,
-        "cpu_over_naive": cpu_over_naive,
-        "memory_of_bare": memory[ours.name] / memory[floor.name],
-    }
+    return Measured(
+        bare=servers[0].name,
+        service=service.name,
+        naive=servers[2].name,
+        peers=[peer.name for peer in other],
+        rounds=rounds,
+        memory=memory,
+        ready_seconds=ready,
+        latency=latency,
+    )
+
+
+def show_targets(measured: Measured) -> None:
+    """Print the ratios, and which targets are reached."""
+    rounds = measured.rounds
+    of_bare = ratio(rounds[measured.service], rounds[measured.bare])
+    over_naive = ratio(rounds[measured.service], rounds[measured.naive])
+    print(f"\nof bare ASGI: {of_bare.rate:.2f} (per CPU second {of_bare.cpu:.2f})")
+    print(f"over naive: {over_naive.rate:.0f} (per CPU second {over_naive.cpu:.0f})\n")
+    target(
+        f"{TARGET_OF_BARE} of bare ASGI's requests per CPU second ({of_bare.cpu:.2f})", of_bare.cpu >= TARGET_OF_BARE
+    )
+    for peer in measured.peers:
+        over = ratio(rounds[measured.service], rounds[peer]).rate
+        target(f"{TARGET_OF_PEERS} times {peer}'s requests/s ({over:.0f})", over >= TARGET_OF_PEERS)
+    target(f"{TARGET_MEMORY_MB} MB", measured.memory[measured.service] < TARGET_MEMORY_MB)
+    ready = measured.ready_seconds
+    target(f"ready in {TARGET_READY_SECONDS} s ({ready:.1f})", ready < TARGET_READY_SECONDS)
+    beyond = measured.latency.beyond_generator_ms
+    reached = beyond <= TARGET_BEYOND_GENERATOR_MS if measured.latency.enforced else None
+    target(f"p99 within {TARGET_BEYOND_GENERATOR_MS} ms of the generator's own ({beyond:.1f})", reached)
 
 
 def main() -> int:
+    """Measure, print, and store the figures or compare them with the baseline. Return the exit code."""
     parser = options("Measure the API against its stored baseline.")
-    parser.add_argument("--peers", action="store_true", help="beside MLServer and BentoML, too (make bench-peers)")
-    wanted = parser.parse_args()
-    now = measure(prepared(), wanted.peers)
-    return settle("serving", now, lambda baseline: regressions(now, baseline), wanted.store)
+    parser.add_argument("--peers", action="store_true", help="also measure MLServer and BentoML (make bench-peers)")
+    arguments = parser.parse_args()
+    measured = measure(prepared(), arguments.peers)
+    show_targets(measured)
+    now = measured.baseline()
+    return settle("serving", now, lambda baseline: regressions(now, baseline), arguments.store)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Scoring as it is commonly done: a pandas frame into the scikit-learn forest. The naive service and the peers use it.
+"""Score as services commonly do: a pandas frame into the scikit-learn forest. The naive service and the peers use it.
 
 Reads FOREST (a joblib file) and PRODUCTS (the bundle's product table, which the features need).
 """
@@ -17,13 +17,15 @@ from include.baskets.schema import LABELS, Basket
 
 
 class Forest:
+    """The forest of the bundle, as scikit-learn trained it."""
+
     def __init__(self) -> None:
         self._forest = joblib.load(os.environ["FOREST"])
         self._table = ProductTable.from_bytes(Path(os.environ["PRODUCTS"]).read_bytes())
 
     def predict(self, document: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a basket as a client sends it; lines of one product must have been merged."""
-        values, known = features.one(msgspec.convert(document, Basket), self._table)
+        """Return the answer to a basket as a client sends it. It must have one line per product."""
+        values, known = features.compute_one(msgspec.convert(document, Basket), self._table)
         frame = pd.DataFrame([values], columns=list(features.FEATURES))
         row = self._forest.predict_proba(frame.to_numpy(dtype="float32"))[0]
         probability = dict(zip(LABELS, row.tolist(), strict=True))

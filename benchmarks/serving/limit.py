@@ -1,4 +1,4 @@
-"""A share of a processor for a running process: the quota of a control group, as Kubernetes sets it."""
+"""Limit a running process to a share of a processor by the quota of a control group, as Kubernetes does."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,20 +6,22 @@ from pathlib import Path
 
 PERIOD_MICROSECONDS = 100_000
 _GROUP = "retail-mlops-benchmark"
-_FIRST, _SECOND = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
+_VERSION_1 = Path("/sys/fs/cgroup/cpu")
+_VERSION_2 = Path("/sys/fs/cgroup")
 
 
-class Limited:
-    """`limited` tells whether the quota holds; throttled() how many periods of how many ran out of it."""
+class CpuLimit:
+    """The limit of a process; without a control group there is none."""
 
     def __init__(self, group: Path | None) -> None:
         self._group = group
 
     @property
-    def limited(self) -> bool:
+    def enforced(self) -> bool:
         return self._group is not None
 
     def throttled(self) -> tuple[int, int]:
+        """Return in how many periods the process used up its quota, and how many periods there were."""
         if self._group is None:
             return 0, 0
         stat = dict(line.split() for line in (self._group / "cpu.stat").read_text().splitlines())
@@ -27,28 +29,32 @@ class Limited:
 
 
 @contextmanager
-def processor_share(pid: int, share: float) -> Iterator[Limited]:
-    """Limits a process until the block ends. Where control groups cannot be written it is not limited."""
-    version_one = (_FIRST / "cpu.cfs_quota_us").exists()
-    parent = _FIRST if version_one else _SECOND
-    group, quota = parent / _GROUP, int(share * PERIOD_MICROSECONDS)
+def processor_share(pid: int, share: float) -> Iterator[CpuLimit]:
+    """Limit a process until the block ends. Where control groups cannot be written, the limit is not enforced."""
+    version_1 = (_VERSION_1 / "cpu.cfs_quota_us").exists()
+    parent = _VERSION_1 if version_1 else _VERSION_2
+    group = parent / _GROUP
     try:
         group.mkdir()
     except OSError:
-        yield Limited(None)
+        yield CpuLimit(None)
         return
     try:
         try:
-            if version_one:
-                (group / "cpu.cfs_period_us").write_text(str(PERIOD_MICROSECONDS))
-                (group / "cpu.cfs_quota_us").write_text(str(quota))
-            else:
-                (group / "cpu.max").write_text(f"{quota} {PERIOD_MICROSECONDS}")
+            _set_quota(group, version_1, int(share * PERIOD_MICROSECONDS))
             (group / "cgroup.procs").write_text(str(pid))
         except OSError:
-            yield Limited(None)
+            yield CpuLimit(None)
             return
-        yield Limited(group)
+        yield CpuLimit(group)
         (parent / "cgroup.procs").write_text(str(pid))
     finally:
         group.rmdir()
+
+
+def _set_quota(group: Path, version_1: bool, microseconds: int) -> None:
+    if version_1:
+        (group / "cpu.cfs_period_us").write_text(str(PERIOD_MICROSECONDS))
+        (group / "cpu.cfs_quota_us").write_text(str(microseconds))
+    else:
+        (group / "cpu.max").write_text(f"{microseconds} {PERIOD_MICROSECONDS}")

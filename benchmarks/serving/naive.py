@@ -1,4 +1,4 @@
-"""The service that one would write first: FastAPI, pydantic, pandas, scikit-learn."""
+"""A straightforward service: FastAPI, pydantic, pandas, scikit-learn."""
 
 from fastapi import FastAPI
 from pydantic import BaseModel

@@ -1,4 +1,4 @@
-"""BentoML: a service with one worker that takes the same bodies as the API."""
+"""BentoML: a service with one worker that accepts the same bodies as the API."""
 
 from typing import Any
 

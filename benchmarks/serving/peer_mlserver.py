@@ -1,4 +1,4 @@
-"""MLServer: a model with a handler of its own, so that it takes the same bodies as the API."""
+"""MLServer: a model with a custom handler, which accepts the same bodies as the API."""
 
 import sys
 from typing import Any

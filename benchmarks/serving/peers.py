@@ -1,4 +1,4 @@
-"""Other model servers with the same forest, each in an environment of its own (requirements/peers-*.in)."""
+"""Other model servers with the same forest, each in its own environment (requirements/peers-*.in)."""
 
 import json
 from pathlib import Path
@@ -9,15 +9,16 @@ from benchmarks.serving.servers import Server, forest_environment
 
 
 def servers(model: Model) -> list[Server]:
+    """Return all of them."""
     return [_mlserver(model), _bentoml(model)]
 
 
 def _mlserver(model: Model) -> Server:
     folder = _folder("mlserver")
-    (folder / "settings.json").write_text(json.dumps({"parallel_workers": 0, "debug": False, "metrics_endpoint": None}))
-    (folder / "model-settings.json").write_text(
-        json.dumps({"name": "forest", "implementation": "benchmarks.serving.peer_mlserver.Basket"})
-    )
+    settings = {"parallel_workers": 0, "debug": False, "metrics_endpoint": None}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    model_settings = {"name": "forest", "implementation": "benchmarks.serving.peer_mlserver.Basket"}
+    (folder / "model-settings.json").write_text(json.dumps(model_settings))
     ports = {"MLSERVER_HOST": "127.0.0.1", "MLSERVER_HTTP_PORT": "{port}", "MLSERVER_GRPC_PORT": "0"}
     command = ["-m", "benchmarks.serving.peer_mlserver", str(folder)]
     return Server("MLServer", "peers-mlserver", command, forest_environment(model) | ports | _home(folder))
@@ -38,5 +39,5 @@ def _folder(name: str) -> Path:
 
 
 def _home(folder: Path) -> dict[str, str]:
-    """They write below $HOME."""
+    """Return the HOME of a server, below which it writes."""
     return {"HOME": str(folder)}

@@ -1,1 +1,1 @@
-"""What training and serving share: a basket's schema, its features, the product encoding and the model bundle."""
+"""What training and serving share: the schema of a basket, its features, the product table and the model bundle."""

@@ -1,12 +1,12 @@
-"""The model bundle: a folder of five files that is written once, verified whole, and then predicts.
+"""The model bundle: a folder of five files that is written once, verified completely, and then used to predict.
 
     manifest.json   schema version, labels, feature names, SHA-256 of every other member
     model.onnx      the forest: input `features` [n, f] float32, output `probabilities` [n, 3] float32
     products.npz    the product table
-    baseline.json   what features and predictions looked like in training (drift reference)
+    baseline.json   distributions of features and predictions at training time (drift reference)
     metrics.json    accuracy and macro F1 on the validation split
 
-The bundle's digest is the SHA-256 of manifest.json, so it names every byte of the model. Nothing is unpickled.
+The bundle's digest is the SHA-256 of manifest.json, which covers every byte of the model. Nothing is unpickled.
 """
 
 import hashlib
@@ -37,14 +37,18 @@ MODEL_INPUT: Final = "features"
 MODEL_OUTPUT: Final = "probabilities"
 MAX_MEMBER_BYTES: Final = 512 * 1024 * 1024
 DIGITS: Final = 6
-"""Probabilities are given to six digits; classes are chosen from the rounded ones: a tie is a tie on any path."""
+"""Probabilities are rounded before a class is chosen, so that all implementations see the same ties."""
 
 _LOW, _MEDIUM, _HIGH = LABELS
 
 
 class Prediction(Struct, frozen=True):
-    """prediction: one of LABELS, or UNCLASSIFIED when no line is a product that training saw in a labelled basket;
-    then the probabilities are the class mix of the training data and the confidence is 0."""
+    """The answer for one basket.
+
+    prediction: one of LABELS, or UNCLASSIFIED when no line is a product that training saw in a labelled basket. In that
+    case the probabilities are the class mix of the training data and the confidence is 0. known_lines: number of
+    lines with a known product.
+    """
 
     prediction: str
     probability: dict[str, float]
@@ -53,8 +57,11 @@ class Prediction(Struct, frozen=True):
 
 
 class Scores(NamedTuple):
-    """Many baskets scored. features [n, f] float64; probabilities [n, 3] in the order of LABELS; known [n] lines;
-    classes [n] positions in LABELS, or UNCLASSIFIED_CODE."""
+    """The answers for n baskets.
+
+    features [n, f] float64. probabilities [n, 3] in the order of LABELS. known [n]: number of known lines. classes [n]:
+    positions in LABELS, or UNCLASSIFIED_CODE.
+    """
 
     features: np.ndarray
     probabilities: np.ndarray
@@ -63,39 +70,40 @@ class Scores(NamedTuple):
 
 
 class Bundle:
-    """A loaded, verified model. Predictions are safe to call from several threads."""
+    """A loaded, verified model. Several threads may predict with it at the same time."""
 
     def __init__(
         self, digest: str, model: bytes, table: ProductTable, baseline: dict[str, Any], metrics: dict[str, Any]
     ):
-        """Use `load`. BundleContentError when the parts do not fit together."""
+        """Use `load` instead. BundleContentError when the parts do not fit together."""
         self.digest = digest
         self.table = table
         self.baseline = baseline
         self.metrics = metrics
         self._session = _session(model)
         try:
-            self._mix = {label: round(float(baseline["classes"][label]), DIGITS) for label in LABELS}
+            self._class_mix = {label: round(float(baseline["classes"][label]), DIGITS) for label in LABELS}
         except (KeyError, TypeError, ValueError) as error:
             raise BundleContentError(
-                f"{BASELINE} has no class mix for {', '.join(LABELS)}: train the model again"
+                f"{BASELINE} has no class mix (the shares of {', '.join(LABELS)}): train the model again"
             ) from error
 
     def predict_one(self, basket: Basket) -> Prediction:
+        """Predict one basket."""
         return self.predict_few([basket])[0]
 
     def predict_few(self, baskets: Sequence[Basket]) -> list[Prediction]:
-        """Each basket by way of plain Python, the fast way for small ones; one run of the model for all of them."""
-        found = [features.one(_merged(basket), self.table) for basket in baskets]
-        rows = [values for values, known in found if known]
+        """Predict a few baskets: features in plain Python, which is faster for few, then one run of the model."""
+        computed = [features.compute_one(_merged(basket), self.table) for basket in baskets]
+        rows = [values for values, known in computed if known]
         if not rows:
-            return [self._unclassified() for _ in found]
+            return [self._unclassified() for _ in computed]
         feed = {MODEL_INPUT: np.array(rows, dtype=np.float32)}
         scored = iter(self._session.run([MODEL_OUTPUT], feed)[0].tolist())
-        return [_prediction(next(scored), known) if known else self._unclassified() for _, known in found]
+        return [_prediction(next(scored), known) if known else self._unclassified() for _, known in computed]
 
     def predict_many(self, baskets: Sequence[Basket]) -> list[Prediction]:
-        """The same answers as `predict_one` for each basket, in order, by way of numpy; [] for none."""
+        """Predict many baskets: features in numpy. The answers, in order, are those of `predict_one`."""
         if not baskets:
             return []
         scores = self.score(features.columns_of([_merged(basket) for basket in baskets]))
@@ -105,8 +113,8 @@ class Bundle:
         ]
 
     def score(self, columns: features.BasketColumns) -> Scores:
-        """Many baskets as arrays (evaluation, drift); the columns' lines must be merged by product."""
-        values, known = features.many(columns, self.table)
+        """Score many baskets as arrays, for evaluation and drift. columns: lines merged by product."""
+        values, known = features.compute_many(columns, self.table)
         raw = self._session.run([MODEL_OUTPUT], {MODEL_INPUT: values.astype(np.float32)})[0]
         probabilities = np.round(raw.astype(np.float64), DIGITS)
         return Scores(
@@ -114,15 +122,15 @@ class Bundle:
         )
 
     def features_of(self, basket: Basket) -> dict[str, float]:
-        """A basket's features by name: what monitoring logs and compares with `baseline`."""
-        return dict(zip(features.FEATURES, features.one(_merged(basket), self.table)[0], strict=True))
+        """Return a basket's features by name. Monitoring logs them and compares them with `baseline`."""
+        return dict(zip(features.FEATURES, features.compute_one(_merged(basket), self.table)[0], strict=True))
 
     def _unclassified(self) -> Prediction:
-        return Prediction(UNCLASSIFIED, dict(self._mix), 0.0, 0)
+        return Prediction(UNCLASSIFIED, dict(self._class_mix), 0.0, 0)
 
 
 def write(directory: Path, model: bytes, table: ProductTable, baseline: dict[str, Any], metrics: dict[str, Any]) -> str:
-    """Write a bundle into an existing, empty folder; its digest. Equal parts give equal bytes."""
+    """Write a bundle into an existing, empty folder and return its digest. Equal parts give equal bytes."""
     members = {
         MODEL: model,
         PRODUCTS: table.to_bytes(),
@@ -140,14 +148,15 @@ def write(directory: Path, model: bytes, table: ProductTable, baseline: dict[str
 
 
 def load(directory: Path, expected_digest: str | None = None) -> Bundle:
-    """Verify every byte of a bundle and load it; a BundleError says what is wrong and what to do.
+    """Verify every byte of a bundle and load it. BundleError when it must not be served.
 
-    expected_digest: the digest that was approved; a bundle with another one is refused."""
+    expected_digest: the approved digest; a bundle with another one is refused.
+    """
     digest = bundle_digest(directory)
     if expected_digest is not None and digest != expected_digest:
         raise BundleDigestError(
             f"{directory / MANIFEST} has digest {digest}, but {expected_digest} was approved: "
-            "deploy the approved package again, do not serve this one"
+            "do not serve it, deploy the approved package again"
         )
     members = _verified_manifest(directory)
     data = {name: _verified(directory / name, members[name]) for name in MEMBERS}
@@ -161,19 +170,21 @@ def load(directory: Path, expected_digest: str | None = None) -> Bundle:
 
 
 def bundle_digest(directory: Path) -> str:
-    """SHA-256 of the bundle's manifest; BundleMembersError when there is none."""
+    """Return the SHA-256 of the bundle's manifest. BundleMembersError when there is none."""
     path = directory / MANIFEST
     if not path.is_file():
         raise BundleMembersError(
-            f"{directory} has no {MANIFEST}: this is not a model bundle, point to the folder of one"
+            f"{directory} has no {MANIFEST}: it is not a model bundle. Pass the folder of an unpacked model.tar.gz"
         )
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def unpack(archive: Path, directory: Path) -> Path:
-    """The bundle of a model.tar.gz in `directory` (made if need be); only members of a bundle are taken out.
+    """Unpack a model.tar.gz into `directory`, which is created if need be, and return it.
 
-    BundleMembersError for any other entry, BundleContentError for an archive that cannot be read."""
+    BundleMembersError for an entry that is no member of a bundle. BundleContentError for an archive that cannot be
+    read.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(archive) as tar:
@@ -195,12 +206,12 @@ def unpack(archive: Path, directory: Path) -> Path:
 
 
 def _verified_manifest(directory: Path) -> dict[str, str]:
-    """SHA-256 by member, of a manifest that this code understands, in a folder of exactly those members."""
+    """Return member -> SHA-256. BundleVersionError or BundleMembersError for another manifest or other members."""
     manifest = _json_object((directory / MANIFEST).read_bytes(), MANIFEST)
     for key, expected in _expected_head().items():
         if manifest.get(key) != expected:
             raise BundleVersionError(
-                f"{directory / MANIFEST}: {key} is {manifest.get(key)!r}, this code knows {expected!r}: "
+                f"{directory / MANIFEST}: {key} is {manifest.get(key)!r}, this code supports {expected!r}: "
                 "serve the bundle with the code it was trained with, or train again"
             )
     members = manifest.get("members")
@@ -218,10 +229,11 @@ def _verified_manifest(directory: Path) -> dict[str, str]:
 
 
 def _verified(path: Path, expected: str) -> bytes:
+    """Return a member's bytes. BundleDigestError when they are not the expected ones."""
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != expected:
         raise BundleDigestError(
-            f"{path} is not the file that was trained (its SHA-256 differs from the manifest's): fetch the bundle again"
+            f"{path} was changed after training (its SHA-256 differs from the manifest's): fetch the bundle again"
         )
     return data
 
@@ -245,24 +257,25 @@ def _json_object(data: bytes, name: str) -> dict[str, Any]:
     except ValueError as error:
         raise BundleContentError(f"{name} is not JSON ({error}): fetch the bundle again, or train again") from error
     if not isinstance(value, dict):
-        raise BundleContentError(f"{name} holds no JSON object: fetch the bundle again, or train again")
+        raise BundleContentError(f"{name} is not a JSON object: fetch the bundle again, or train again")
     return value
 
 
 def _session(model: bytes) -> onnxruntime.InferenceSession:
-    """One thread: a pod has half a CPU, and a forest of this size is faster without a pool."""
+    """Return a session of one thread: a pod has half a CPU, and a forest of this size is faster without a pool."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises its own kinds, which are not public
+    except Exception as error:  # onnxruntime raises types of its own that are not public
         raise BundleContentError(f"{MODEL} cannot be loaded ({error}): train the model again") from error
     inputs = [(entry.name, entry.shape[1:]) for entry in session.get_inputs()]
     outputs = [entry.name for entry in session.get_outputs()]
     if inputs != [(MODEL_INPUT, [len(features.FEATURES)])] or MODEL_OUTPUT not in outputs:
         raise BundleContentError(
-            f"{MODEL} takes {inputs} and gives {outputs}: it is not this project's model, train again"
+            f"{MODEL} has inputs {inputs} and outputs {outputs}: it is not this project's model, train again"
         )
     return session
 
@@ -273,7 +286,9 @@ def _merged(basket: Basket) -> Basket:
 
 
 def _prediction(row: list[float], known: int) -> Prediction:
-    low, medium, high = round(row[0], DIGITS), round(row[1], DIGITS), round(row[2], DIGITS)
+    low = round(row[0], DIGITS)
+    medium = round(row[1], DIGITS)
+    high = round(row[2], DIGITS)
     confidence = max(low, medium, high)
-    best = _LOW if confidence == low else _MEDIUM if confidence == medium else _HIGH
-    return Prediction(best, {_LOW: low, _MEDIUM: medium, _HIGH: high}, confidence, known)
+    label = _LOW if confidence == low else _MEDIUM if confidence == medium else _HIGH
+    return Prediction(label, {_LOW: low, _MEDIUM: medium, _HIGH: high}, confidence, known)

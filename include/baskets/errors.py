@@ -1,21 +1,21 @@
-"""Errors about a model bundle: each text says what is wrong, where, and what to do."""
+"""Errors about a model bundle. Each text says what is wrong, where, and what to do next."""
 
 
 class BundleError(Exception):
-    """A bundle that must not be served."""
+    """The bundle must not be served."""
 
 
 class BundleMembersError(BundleError):
-    """A member is missing, or there is one that does not belong."""
+    """A member is missing, or a file does not belong to a bundle."""
 
 
 class BundleDigestError(BundleError):
-    """A member's bytes are not those that the manifest names, or the manifest is not the expected one."""
+    """A member's bytes differ from the manifest, or the manifest is not the expected one."""
 
 
 class BundleVersionError(BundleError):
-    """A schema version, label set or feature list that this code does not know."""
+    """This code does not support the bundle's schema version, label set or feature list."""
 
 
 class BundleContentError(BundleError):
-    """A member that cannot be read although its digest is right: it was written by something else."""
+    """A member cannot be read although its digest is right, so other code must have written it."""

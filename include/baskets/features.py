@@ -1,7 +1,7 @@
 """A basket's features: one basket in plain Python (serving), many in numpy (training, batches).
 
-Both ways add in the same order, so they agree to the last bit: plain Python is the faster one for a single basket of
-a few lines, numpy for more. Change one, change the other: a property test compares them.
+Both implementations add in the same order, so they agree to the last bit. Plain Python is faster for a single basket
+of a few lines, numpy for more. When you change one, change the other: a property test compares them.
 """
 
 import math
@@ -32,7 +32,7 @@ AGGREGATES: Final = (
     "store_format",
     "store_region",
 )
-"""Visible without knowing any product. price = SPEND / QUANTITY of a line, in pounds."""
+"""Features that need no knowledge of products. price = SPEND / QUANTITY of a line; spend and prices in pounds."""
 
 AFFINITY: Final = (
     "affinity_low",
@@ -46,14 +46,15 @@ AFFINITY: Final = (
     "margin_high",
     "known_share",
 )
-"""From the product table: mean beliefs; expected mean class of the counting lines; extremes and spread of the lines'
-scores; distance of the basket from each cut in standard deviations; share of lines whose product is known."""
+"""Features from the product table: mean beliefs; expected mean class of the counting lines; extremes and standard
+deviation of the lines' scores; distance of the basket from each cut in standard deviations; share of lines whose
+product is known."""
 
 FEATURES: Final = AGGREGATES + AFFINITY
 
 _FORMAT = {name: float(position) for position, name in enumerate(STORE_FORMATS)}
 _REGION = {name: float(position) for position, name in enumerate(STORE_REGIONS)}
-_UNKNOWN_PLACE = -1.0
+_UNKNOWN = -1.0
 # Keeps the margins finite when every product of a basket is certain.
 _VARIANCE_FLOOR = 1e-4
 _COUNTING_FLOOR = 1e-9
@@ -61,10 +62,12 @@ _COUNTING_FLOOR = 1e-9
 
 @dataclass(frozen=True)
 class BasketColumns:
-    """Many baskets as columns. offsets [n + 1]: lines of basket i are offsets[i]:offsets[i + 1], at least one each;
-    codes, quantity and spend (pounds) [lines]; weekday, hour, store_format, store_region [n], the latter two as
-    positions in STORE_FORMATS and STORE_REGIONS, -1 if unknown. `products` [p] are the distinct product codes and
-    `product` [lines] the positions in it."""
+    """n baskets as columns.
+
+    offsets [n + 1]: basket i has the lines offsets[i]:offsets[i + 1], at least one. products [p]: distinct product
+    codes. product [lines]: positions in products. quantity, spend (pounds) [lines]. weekday, hour [n]. store_format,
+    store_region [n]: positions in STORE_FORMATS and STORE_REGIONS, -1 if unknown.
+    """
 
     offsets: np.ndarray
     products: Sequence[str]
@@ -80,7 +83,7 @@ class BasketColumns:
         return len(self.offsets) - 1
 
     def take(self, rows: np.ndarray) -> "BasketColumns":
-        """The baskets at positions `rows`, in that order; `products` stays whole."""
+        """Return the baskets at positions `rows`, in that order. `products` stays as it is."""
         sizes = self.sizes[rows]
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         lines = np.repeat(self.offsets[:-1][rows] - offsets[:-1], sizes) + np.arange(offsets[-1])
@@ -98,25 +101,27 @@ class BasketColumns:
 
     @cached_property
     def sizes(self) -> np.ndarray:
-        """[n] lines of each basket."""
+        """[n] number of lines of each basket."""
         return np.diff(self.offsets)
 
     @cached_property
     def basket(self) -> np.ndarray:
-        """[lines] the basket of each line."""
+        """[lines] position of each line's basket."""
         return np.repeat(np.arange(len(self)), self.sizes)
 
 
 def store_format(name: str) -> float:
-    return _FORMAT.get(name, _UNKNOWN_PLACE)
+    """Return the position in STORE_FORMATS, -1 if unknown."""
+    return _FORMAT.get(name, _UNKNOWN)
 
 
 def store_region(name: str) -> float:
-    return _REGION.get(name, _UNKNOWN_PLACE)
+    """Return the position in STORE_REGIONS, -1 if unknown."""
+    return _REGION.get(name, _UNKNOWN)
 
 
 def columns_of(baskets: Sequence[Basket]) -> BasketColumns:
-    """Baskets (lines merged by product, at least one each) as columns."""
+    """Return baskets (lines merged by product, at least one each) as columns."""
     lines = [line for basket in baskets for line in basket.lines]
     products = list(dict.fromkeys(line.PROD_CODE for line in lines))
     position = {code: number for number, code in enumerate(products)}
@@ -133,26 +138,66 @@ def columns_of(baskets: Sequence[Basket]) -> BasketColumns:
     )
 
 
-def one(basket: Basket, table: ProductTable) -> tuple[list[float], int]:
-    """Features of one basket (lines merged by product) in the order of FEATURES, and its number of known lines."""
-    rows, unseen = table.rows, table.unseen_row
+def compute_one(basket: Basket, table: ProductTable) -> tuple[list[float], int]:
+    """Return the features of one basket in the order of FEATURES, and its number of known lines.
+
+    basket: lines merged by product, at least one. `compute_many` is the same in numpy.
+    """
+    rows = table.rows
+    unseen = table.unseen_row
+    affinities, known = _affinity_of_one([rows.get(line.PROD_CODE, unseen) for line in basket.lines])
+    return _aggregates_of_one(basket) + affinities, known
+
+
+def _aggregates_of_one(basket: Basket) -> list[float]:
+    """Return AGGREGATES of one basket."""
     lines = basket.lines
     size = len(lines)
     units = spend = price_sum = 0.0
-    high = medium = low = score_sum = low_mean = low_variance = high_mean = high_variance = known = 0.0
-    prices, scores = [], []
+    prices = []
     for line in lines:
-        quantity, paid = line.QUANTITY, line.SPEND
+        quantity = line.QUANTITY
+        paid = line.SPEND
         price = paid / quantity
         units += quantity
         spend += paid
         price_sum += price
         prices.append(price)
-        row = rows.get(line.PROD_CODE, unseen)
+    price_mean = price_sum / size
+    price_squares = 0.0
+    for price in prices:
+        price_squares += (price - price_mean) * (price - price_mean)
+    prices.sort()
+    middle = size // 2
+    return [
+        float(size),
+        units,
+        spend,
+        price_mean,
+        prices[middle] if size % 2 else (prices[middle - 1] + prices[middle]) / 2,
+        prices[-1],
+        prices[0],
+        math.sqrt(price_squares / size),
+        spend / units,
+        spend / size,
+        units / size,
+        float(basket.SHOP_HOUR),
+        float(basket.SHOP_WEEKDAY),
+        _FORMAT.get(basket.STORE_FORMAT, _UNKNOWN),
+        _REGION.get(basket.STORE_REGION, _UNKNOWN),
+    ]
+
+
+def _affinity_of_one(rows: list[tuple[float, ...]]) -> tuple[list[float], int]:
+    """Return AFFINITY of one basket, and its number of known lines. rows: of ProductTable.rows, one for each line."""
+    size = len(rows)
+    low = medium = high = score_sum = low_mean = low_variance = high_mean = high_variance = known = 0.0
+    scores = []
+    for row in rows:
+        score = row[3]
         low += row[0]
         medium += row[1]
         high += row[2]
-        score = row[3]
         score_sum += score
         scores.append(score)
         low_mean += row[4]
@@ -160,39 +205,19 @@ def one(basket: Basket, table: ProductTable) -> tuple[list[float], int]:
         high_mean += row[6]
         high_variance += row[7]
         known += row[8]
-    price_mean, score_mean = price_sum / size, score_sum / size
-    price_spread = score_spread = 0.0
-    for price in prices:
-        price_spread += (price - price_mean) * (price - price_mean)
+    score_mean = score_sum / size
+    score_squares = 0.0
     for score in scores:
-        score_spread += (score - score_mean) * (score - score_mean)
-    prices.sort()
-    middle = size // 2
-    median = prices[middle] if size % 2 else (prices[middle - 1] + prices[middle]) / 2
+        score_squares += (score - score_mean) * (score - score_mean)
     counting = low + medium + high
     values = [
-        float(size),
-        units,
-        spend,
-        price_mean,
-        median,
-        prices[-1],
-        prices[0],
-        math.sqrt(price_spread / size),
-        spend / units,
-        spend / size,
-        units / size,
-        float(basket.SHOP_HOUR),
-        float(basket.SHOP_WEEKDAY),
-        _FORMAT.get(basket.STORE_FORMAT, _UNKNOWN_PLACE),
-        _REGION.get(basket.STORE_REGION, _UNKNOWN_PLACE),
         low / size,
         medium / size,
         high / size,
         score_sum / (counting if counting > _COUNTING_FLOOR else _COUNTING_FLOOR),
         max(scores),
         min(scores),
-        math.sqrt(score_spread / size),
+        math.sqrt(score_squares / size),
         low_mean / math.sqrt(low_variance + _VARIANCE_FLOOR),
         high_mean / math.sqrt(high_variance + _VARIANCE_FLOOR),
         known / size,
@@ -200,17 +225,22 @@ def one(basket: Basket, table: ProductTable) -> tuple[list[float], int]:
     return values, int(known)
 
 
-def many(columns: BasketColumns, table: ProductTable) -> tuple[np.ndarray, np.ndarray]:
-    """Features [n, len(FEATURES)] float64 of many baskets and their numbers of known lines [n] int64."""
+def compute_many(columns: BasketColumns, table: ProductTable) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features [n, len(FEATURES)] float64 of many baskets, and their numbers of known lines [n] int64.
+
+    columns: lines merged by product. `compute_one` is the same in plain Python.
+    """
     known = _sums(columns, table.known[table.positions(columns.products)].astype(np.float64)[columns.product])
     return np.hstack([aggregates(columns), affinity(columns, table, known)]), known.astype(np.int64)
 
 
 def aggregates(columns: BasketColumns) -> np.ndarray:
-    """[n, len(AGGREGATES)] float64."""
-    size, starts = columns.sizes.astype(np.float64), columns.offsets[:-1]
+    """Return [n, len(AGGREGATES)] float64."""
+    size = columns.sizes.astype(np.float64)
+    starts = columns.offsets[:-1]
     price = columns.spend / columns.quantity
-    units, spend = _sums(columns, columns.quantity), _sums(columns, columns.spend)
+    units = _sums(columns, columns.quantity)
+    spend = _sums(columns, columns.spend)
     ordered = price[np.lexsort((price, columns.basket))]
     middle = columns.sizes // 2
     upper = ordered[starts + middle]
@@ -225,7 +255,7 @@ def aggregates(columns: BasketColumns) -> np.ndarray:
             np.where(columns.sizes % 2 == 1, upper, (lower + upper) / 2),
             ordered[columns.offsets[1:] - 1],
             ordered[starts],
-            _spread(columns, price, price_mean),
+            _deviation(columns, price, price_mean),
             spend / units,
             spend / size,
             units / size,
@@ -239,8 +269,9 @@ def aggregates(columns: BasketColumns) -> np.ndarray:
 
 
 def affinity(columns: BasketColumns, table: ProductTable, known: np.ndarray) -> np.ndarray:
-    """[n, len(AFFINITY)] float64; known [n] is the number of known lines."""
-    size, starts = columns.sizes.astype(np.float64), columns.offsets[:-1]
+    """Return [n, len(AFFINITY)] float64. known [n]: number of known lines."""
+    size = columns.sizes.astype(np.float64)
+    starts = columns.offsets[:-1]
     line = table.line_numbers[table.positions(columns.products)][columns.product]
     total = {name: _sums(columns, line[:, column]) for column, name in enumerate(LINE_COLUMNS)}
     score = np.ascontiguousarray(line[:, LINE_COLUMNS.index("score")])
@@ -253,7 +284,7 @@ def affinity(columns: BasketColumns, table: ProductTable, known: np.ndarray) -> 
             total["score"] / np.maximum(counting, _COUNTING_FLOOR),
             np.maximum.reduceat(score, starts),
             np.minimum.reduceat(score, starts),
-            _spread(columns, score, total["score"] / size),
+            _deviation(columns, score, total["score"] / size),
             total["low_mean"] / np.sqrt(total["low_variance"] + _VARIANCE_FLOOR),
             total["high_mean"] / np.sqrt(total["high_variance"] + _VARIANCE_FLOOR),
             known / size,
@@ -263,10 +294,14 @@ def affinity(columns: BasketColumns, table: ProductTable, known: np.ndarray) -> 
 
 
 def _sums(columns: BasketColumns, values: np.ndarray) -> np.ndarray:
-    """[n] sum by basket. bincount adds line after line, as the plain Python way does (add.reduceat adds in pairs)."""
+    """Return [n] the sum of values [lines] in each basket.
+
+    bincount adds line after line, as the plain Python implementation does; add.reduceat adds in pairs.
+    """
     return np.bincount(columns.basket, weights=values, minlength=len(columns))
 
 
-def _spread(columns: BasketColumns, values: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """[n] population standard deviation by basket around `mean` [n]."""
-    return np.sqrt(_sums(columns, (values - mean[columns.basket]) ** 2) / columns.sizes)
+def _deviation(columns: BasketColumns, values: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Return [n] the population standard deviation of values [lines] in each basket around `mean` [n]."""
+    deviation: np.ndarray = np.sqrt(_sums(columns, (values - mean[columns.basket]) ** 2) / columns.sizes)
+    return deviation

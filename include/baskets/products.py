@@ -1,4 +1,4 @@
-"""The product encoding: what training learned about each product, as a table that needs no pickle.
+"""The product table: what training learned about each product, in a file format without pickle.
 
 A product has beliefs about its hidden class: P(Low), P(Medium), P(High), and the remaining probability that it does
 not count at all. A basket's label is the mean class of its counting lines, cut at two values `cuts` = (low, high).
@@ -16,16 +16,20 @@ import numpy as np
 from include.baskets.errors import BundleContentError
 
 LINE_COLUMNS: Final = ("low", "medium", "high", "score", "low_mean", "low_variance", "high_mean", "high_variance")
-"""A line's numbers, see `ProductTable.line_numbers`."""
+"""The columns of `ProductTable.line_numbers`."""
 
 _ARRAYS: Final = ("codes", "beliefs", "baskets", "unseen", "cuts")
 
 
 @dataclass(frozen=True)
 class ProductTable:
-    """codes [p] product codes, sorted; beliefs [p, 3] in the order of LABELS, rows sum to at most 1;
-    baskets [p] labelled training baskets with this product (0: seen in Unclassified ones only);
-    unseen [3] beliefs about a product that is not in the table; cuts (low, high) on the mean class."""
+    """What training learned about p products.
+
+    codes [p]: product codes, sorted. beliefs [p, 3] in the order of LABELS; rows sum to at most 1. baskets [p]:
+    labelled training baskets with this product (0: seen in Unclassified ones only). unseen [3]: beliefs about a product
+    that is not in the table. cuts (low, high): on the mean class. ValueError for other shapes, and for numbers that are
+    not finite.
+    """
 
     codes: Sequence[str]
     beliefs: np.ndarray
@@ -45,7 +49,7 @@ class ProductTable:
 
     @cached_property
     def line_numbers(self) -> np.ndarray:
-        """[p + 1, 8] what one line of each product adds to its basket; the last row is an unseen product's.
+        """[p + 1, 8] what one line of each product adds to its basket. The last row is for a product not in the table.
 
         Columns LINE_COLUMNS: the beliefs; score = P(High) - P(Low); then for each cut c the mean and variance of
         (class - c), where class is -1, 0 or +1 for Low, Medium or High and a product that does not count adds 0. The
@@ -61,7 +65,7 @@ class ProductTable:
 
     @cached_property
     def rows(self) -> dict[str, tuple[float, ...]]:
-        """Product code -> its line's numbers as Python floats, then 1.0 if it is known, else 0.0."""
+        """Product code -> its row of `line_numbers` as Python floats, then 1.0 if it is known, else 0.0."""
         known = self.known.tolist()
         return {
             code: (*numbers, float(known[row]))
@@ -70,23 +74,23 @@ class ProductTable:
 
     @cached_property
     def unseen_row(self) -> tuple[float, ...]:
+        """The same for a product that is not in the table."""
         return (*self.line_numbers[-1].tolist(), 0.0)
 
     @cached_property
     def known(self) -> np.ndarray:
-        """[p + 1] bool: training saw the product in a Low, Medium or High basket."""
+        """[p + 1] bool: whether training saw the product in a Low, Medium or High basket."""
         return np.append(self.baskets > 0, False)
 
     def belief(self, code: str) -> tuple[int, tuple[float, float, float]]:
-        """Labelled training baskets with the product, 0 for one that training never saw in one, and P(Low), P(Medium),
-        P(High) of its hidden class."""
+        """Return the number of labelled training baskets with the product, and its P(Low), P(Medium), P(High)."""
         row = self._position.get(code)
         values = self.unseen if row is None else self.beliefs[row]
         low, medium, high = values.tolist()
         return 0 if row is None else int(self.baskets[row]), (low, medium, high)
 
     def most_frequent(self, count: int) -> list[str]:
-        """Codes of the products in most labelled training baskets; of equals the first by code."""
+        """Return the codes of the known products in most labelled training baskets; ties go by code."""
         return [self.codes[row] for row in np.argsort(-self.baskets, kind="stable")[:count] if self.known[row]]
 
     @cached_property
@@ -94,15 +98,16 @@ class ProductTable:
         return {code: row for row, code in enumerate(self.codes)}
 
     def positions(self, codes: Sequence[str]) -> np.ndarray:
-        """Row of each code in `line_numbers`; the last row for a product that is not in the table."""
-        unseen, position = len(self.codes), self._position
+        """Return the row of each code in `line_numbers`; the last row for a product that is not in the table."""
+        unseen = len(self.codes)
+        position = self._position
         return np.fromiter((position.get(code, unseen) for code in codes), np.int64, len(codes))
 
     def to_bytes(self) -> bytes:
-        """The npz file; equal tables give equal bytes, whatever Python and zlib write them.
+        """Return the npz file. Equal tables give equal bytes, whatever the versions of Python and zlib.
 
-        numpy's own writer asks for zip64, whose headers are others since Python 3.11.4, and zlib's builds compress
-        differently; the bundle's archive is compressed anyway.
+        numpy's own writer uses zip64, whose headers changed in Python 3.11.4, and builds of zlib compress differently.
+        The bundle's archive is compressed anyway.
         """
         arrays = {
             "codes": np.array(self.codes, dtype=np.str_),
@@ -116,16 +121,16 @@ class ProductTable:
             for name, array in arrays.items():
                 member = io.BytesIO()
                 np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())  # of 1980, without a clock
+                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())  # dated 1980, not now
         return file.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "ProductTable":
-        """BundleContentError when it is not a table that `to_bytes` wrote. Never unpickles."""
+        """Read a file of `to_bytes`, without unpickling. BundleContentError when it is something else."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 codes, beliefs, baskets, unseen, cuts = (arrays[name] for name in _ARRAYS)
             low, high = cuts.tolist()
             return cls(codes.tolist(), beliefs, baskets, unseen, (low, high))
-        except Exception as error:  # numpy and zipfile raise many kinds for the same fact
+        except Exception as error:  # numpy and zipfile raise many types for a damaged file
             raise BundleContentError(f"products.npz is not a product table ({error}): train the model again") from error

@@ -1,4 +1,4 @@
-"""A basket as training and serving see it: types, limits, labels.
+"""A basket in training and serving: types, limits, labels.
 
 The limits are those of the public API; `msgspec` enforces them when JSON is decoded into these types.
 """
@@ -11,19 +11,19 @@ LABELS: Final = ("Low", "Medium", "High")
 """The three classes of price sensitivity, in the order of every probability row."""
 
 UNCLASSIFIED: Final = "Unclassified"
-"""The answer for a basket without a known product; never a class of the model."""
+"""The answer for a basket without a known product. It is not a class of the model."""
 
 UNCLASSIFIED_CODE: Final = len(LABELS)
-"""Where arrays hold labels or predictions as positions in LABELS: Unclassified."""
+"""Stands for Unclassified in arrays that hold labels or predictions as positions in LABELS."""
 
 LABEL_OF: Final = {"LA": "High", "MM": "Medium", "UM": "Low"}
-"""BASKET_PRICE_SENSITIVITY -> label. LA is a *less affluent* shoppers' basket, so the more price-sensitive one."""
+"""BASKET_PRICE_SENSITIVITY -> label. LA means *less affluent* shoppers, so the most price-sensitive baskets."""
 
 STORE_FORMATS: Final = ("SS", "MS", "LS", "XLS")
-"""Small to extra large; the position is the feature's value."""
+"""Small to extra large. The position is the value of the feature."""
 
 STORE_REGIONS: Final = tuple(f"{area}{number:02d}" for area in "ENSW" for number in (1, 2, 3))
-"""The regions of the training data; any other region of the same form counts as unknown (-1)."""
+"""The regions of the training data. Any other region of the same form counts as unknown (-1)."""
 
 MAX_LINES: Final = 500
 MAX_QUANTITY: Final = 1_000_000
@@ -34,7 +34,7 @@ Region = Annotated[str, Meta(pattern="^[A-Z][0-9]{2}$", min_length=3, max_length
 
 
 class Line(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """One product of a basket. SPEND is what the line cost altogether, in pounds."""
+    """One product of a basket. SPEND: price of the whole line, in pounds."""
 
     PROD_CODE: Annotated[str, Meta(min_length=1, max_length=32)]
     QUANTITY: Annotated[int, Meta(ge=1, le=MAX_QUANTITY)]
@@ -52,16 +52,16 @@ class Basket(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 
 def merge_lines(lines: list[Line]) -> list[Line]:
-    """One line a product, as in the training data: lines of the same product are added up.
+    """Add up lines of the same product, so that there is one line for each product, as in the training data.
 
-    The list itself when there is nothing to add (the usual case); else products in order of first appearance.
+    Returns the list itself when no product repeats (the usual case), else products in order of first appearance.
     """
-    first = {line.PROD_CODE: line for line in lines}
-    if len(first) == len(lines):
+    if len({line.PROD_CODE for line in lines}) == len(lines):
         return lines
-    quantity = dict.fromkeys(first_seen := dict.fromkeys(line.PROD_CODE for line in lines), 0)
-    spend = dict.fromkeys(first_seen, 0.0)
+    products = dict.fromkeys(line.PROD_CODE for line in lines)
+    quantity = dict.fromkeys(products, 0)
+    spend = dict.fromkeys(products, 0.0)
     for line in lines:
         quantity[line.PROD_CODE] += line.QUANTITY
         spend[line.PROD_CODE] += line.SPEND
-    return [Line(code, quantity[code], spend[code]) for code in first_seen]
+    return [Line(code, quantity[code], spend[code]) for code in products]

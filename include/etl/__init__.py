@@ -3,4 +3,4 @@
 from typing import Final
 
 CODE_VERSION: Final = "4"
-"""Part of quality reports and manifests. Raise it when the same raw file and settings would give other bytes."""
+"""Stored in quality reports and manifests. Raise it when the same raw file and settings would give other bytes."""

@@ -15,23 +15,25 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from include import lake
 from include.etl import clean, split
 from include.etl.errors import EtlError
-from include.job import base_folder, end_on_sigterm, fail
+from include.etl.reports import GoldManifest, QualityReport
+from include.job import base_folder, end_on_sigterm, report_failure
 
-Step = Callable[[Path, str], dict[str, Any]]
-JOBS: dict[str, dict[str, Step]] = {
+Step = Callable[[Path, str], QualityReport | GoldManifest]
+JOBS: Final[dict[str, dict[str, Step]]] = {
     "clean": {"clean": clean.run},
     "split": {"split": split.run},
     "build": {"clean": clean.run, "split": split.run_on_cleaned},
 }
-"""Job → its steps, in order."""
+"""Job -> its steps by name, in order."""
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the steps of a job up to the first that fails, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m include.etl", description="Build a shop week.")
     parser.add_argument("job", choices=JOBS)
     parser.add_argument("--shop-week", required=True, metavar="YYYYWW")
@@ -42,25 +44,25 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     for name, step in JOBS[options.job].items():
-        if code := run(name, step, options.base, options.shop_week):
-            return code
+        if exit_code := run(name, step, options.base, options.shop_week):
+            return exit_code
     return 0
 
 
 def run(name: str, step: Step, base: Path, week: str) -> int:
-    """Run a step and print its report; the exit code."""
+    """Run a step, print its report, and return the exit code."""
     try:
         report = step(base, week)
     except EtlError as error:
-        return fail(base, f"{name} {week}: {error}")
+        return report_failure(base, f"{name} {week}: {error}")
     except Exception as error:
         traceback.print_exc()
-        return fail(base, f"{name} {week} broke: {type(error).__name__}: {error}")
+        return report_failure(base, f"{name} {week} failed unexpectedly: {type(error).__name__}: {error}")
     print(json.dumps(report, indent=1), flush=True)
     return 0
 
 
 if __name__ == "__main__":
     end_on_sigterm()
-    gc.freeze()  # what the imports made stays to the end: searching it for garbage, then too, takes 0.1 to 0.2 s
+    gc.freeze()  # imported objects live until the end; searching them for garbage costs 0.1 to 0.2 s
     sys.exit(main())

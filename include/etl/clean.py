@@ -1,4 +1,4 @@
-"""The cleaning job: a week's raw file in, silver out.
+"""The cleaning job: read a week's raw file, write silver.
 
 <base>/processing/input/raw/transactions.csv[.gz]
 <base>/processing/output/silver/  part-0.parquet, _quality.json, _rejected.parquet when rows were rejected
@@ -7,104 +7,101 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import polars as pl
 import pyarrow as pa
 
 from include import lake
 from include.baskets.schema import LABEL_OF, LABELS, UNCLASSIFIED
-from include.etl import CODE_VERSION, files, read, rules
+from include.etl import CODE_VERSION, files, raw_file, rules
 from include.etl.columns import SEGMENT_CODES, SILVER
 from include.etl.errors import RowsError
-from include.etl.external_sort import Runs
-from include.etl.prefetch import ahead
+from include.etl.external_sort import ExternalSorter
+from include.etl.prefetch import prefetch
+from include.etl.reports import QualityReport
 from include.settings import settings
 
-EXAMPLES = 3
-_REJECTED = pa.schema([("row", pa.int64()), ("rule", pa.string()), ("line", pa.string())])
+EXAMPLES: Final = 3
+_REJECTED: Final = pa.schema([("row", pa.int64()), ("rule", pa.string()), ("line", pa.string())])
 
 
 @dataclass
 class Rejected:
-    """Rows that do not reach silver. baskets: ids that lose all their rows."""
+    """The rows that do not reach silver, with the rule that each breaks; the ids of baskets that lose all rows."""
 
     rows: dict[int, rules.Rule] = field(default_factory=dict)
     baskets: set[int] = field(default_factory=set)
 
     def add(self, rule: rules.Rule, rows: pl.DataFrame) -> None:
-        """rows: `row`, `BASKET_ID`; a row's first rule counts."""
+        """Reject rows (`row`, `BASKET_ID`). A row that was rejected before keeps its first rule."""
         for row in rows["row"].to_list():
             self.rows.setdefault(row, rule)
         self.baskets.update(rows["BASKET_ID"].drop_nulls().to_list())
 
     def counts(self) -> dict[str, int]:
-        """Rows by rule."""
-        counted = Counter(f"{rule.column} {rule.text}" for rule in self.rows.values())
-        return dict(sorted(counted.items()))
+        """Return the number of rejected rows by the name of their rule."""
+        return dict(sorted(Counter(rule.name for rule in self.rows.values()).items()))
 
     @property
     def broken(self) -> dict[int, rules.Rule]:
-        """The rows that break a rule themselves."""
-        return {row: rule for row, rule in self.rows.items() if rule is not rules.TAKEN_ALONG}
+        """The rows that break a rule themselves; only these count against the tolerance."""
+        return {row: rule for row, rule in self.rows.items() if rule is not rules.BASKET_REJECTED}
 
 
-def run(base: Path, week: str) -> dict[str, Any]:
-    """Write silver; the quality report. EtlError, and no output, when the week cannot be used."""
-    path = read.raw_file(base / "processing" / "input" / "raw")
+@dataclass(frozen=True)
+class _SilverCounts:
+    """What was written to silver: the number of lines, and the baskets by label."""
+
+    lines: int
+    baskets: Counter[str]
+
+
+def run(base: Path, week: str) -> QualityReport:
+    """Write silver and return the quality report. EtlError, and no output, when the week cannot be used."""
+    path = raw_file.locate(base / "processing" / "input" / "raw")
     output = base / "processing" / "output" / "silver"
     with files.all_or_nothing(output, last="_quality.json") as folder:
-        variant = read.header_variant(path)
-        rejected, runs = Rejected(), Runs(folder / "runs")
-        count = _sort_out(path, week, runs, rejected)
-        _refuse_too_many(path, rejected, count)
-        part = files.Part(folder / "part-0.parquet", SILVER, coded=True)
-        baskets: Counter[str] = Counter()
-        accepted = 0
-        for rows in runs.ranges():
-            rows = _whole_baskets(rows, rejected)
-            baskets += _labels(rows)
-            accepted += rows.height
-            part.add(rows)
-        part.close()
-        runs.remove()
-        _refuse_too_many(path, rejected, count)
-        if not baskets.total() - baskets[UNCLASSIFIED]:
-            raise RowsError(
-                f"{path.name}: none of its {baskets.total()} baskets has a label (BASKET_PRICE_SENSITIVITY "
-                f"{', '.join(LABEL_OF)}): there is nothing to learn from this week"
-            )
+        variant = raw_file.header_variant(path)
+        rejected = Rejected()
+        sorter = ExternalSorter(folder / "sorted")
+        row_count = _check_rows(path, week, sorter, rejected)
+        _require_tolerance(path, rejected, row_count)
+        silver = _write_silver(folder / "part-0.parquet", sorter, rejected)
+        sorter.remove_files()
+        _require_tolerance(path, rejected, row_count)
+        _require_labels(path, silver.baskets)
         if rejected.rows:
             _write_rejected(folder / "_rejected.parquet", path, rejected)
-        report = {
-            "shop_week": week,
-            "code_version": CODE_VERSION,
-            "header": variant,
-            "inputs": {lake.raw(week, gzipped=path.suffix == ".gz"): files.sha256(path)},
-            "outputs": {lake.silver(week): files.sha256(folder / "part-0.parquet")},
-            "rows": count,
-            "accepted": accepted,
-            "rejected": len(rejected.rows),
-            "rules": rejected.counts(),
-            "baskets": baskets.total(),
-            "labels": {label: baskets[label] for label in (*LABELS, UNCLASSIFIED)},
-        }
+        report = QualityReport(
+            shop_week=week,
+            code_version=CODE_VERSION,
+            header=variant,
+            inputs={lake.raw(week, gzipped=path.suffix == ".gz"): files.sha256(path)},
+            outputs={lake.silver(week): files.sha256(folder / "part-0.parquet")},
+            rows=row_count,
+            accepted=silver.lines,
+            rejected=len(rejected.rows),
+            rules=rejected.counts(),
+            baskets=silver.baskets.total(),
+            labels={label: silver.baskets[label] for label in (*LABELS, UNCLASSIFIED)},
+        )
         files.write_json(folder / "_quality.json", report)
     return report
 
 
-def _sort_out(path: Path, week: str, runs: Runs, rejected: Rejected) -> int:
-    """Rows that fulfil the row rules go to runs, the others to rejected; how many there are."""
-    row_rules = rules.of_rows(week)
+def _check_rows(path: Path, week: str, sorter: ExternalSorter, rejected: Rejected) -> int:
+    """Pass rows that satisfy the row rules to the sorter and reject the others. Return the number of rows read."""
+    row_rules = rules.row_rules(week)
     count = 0
-    for rows in ahead(read.read(path, runs.text_types)):
+    for rows in prefetch(raw_file.read_rows(path, sorter.text_types)):
         count += rows.height
-        broken = rules.broken(rows, row_rules)
+        broken = rules.broken_rows(rows, row_rules)
         if broken.height:
-            for place, rule in enumerate(row_rules):
-                rejected.add(rule, broken.filter(pl.col("rule") == place))
+            for number, rule in enumerate(row_rules):
+                rejected.add(rule, broken.filter(pl.col("rule") == number))
             rows = rows.join(broken, on="row", how="anti")
-        runs.add(
+        sorter.add(
             rows.with_columns(
                 rules.pence(), *(pl.col(name).replace(codes) for name, codes in SEGMENT_CODES.items())
             ).drop("SPEND")
@@ -112,55 +109,85 @@ def _sort_out(path: Path, week: str, runs: Runs, rejected: Rejected) -> int:
     return count
 
 
-def _whole_baskets(rows: pl.DataFrame, rejected: Rejected) -> pl.DataFrame:
-    """The rows of baskets that no row of was rejected; the others are added to rejected."""
-    for rule, broken in rules.broken_in_baskets(rows):
-        rejected.add(rule, broken)
+def _write_silver(path: Path, sorter: ExternalSorter, rejected: Rejected) -> _SilverCounts:
+    """Write the sorted rows of baskets without a rejected row."""
+    part = files.ParquetPart(path, SILVER, categorical=True)
+    baskets: Counter[str] = Counter()
+    lines = 0
+    for rows in sorter.ranges():
+        rows = _reject_baskets(rows, rejected)
+        baskets += _count_labels(rows)
+        lines += rows.height
+        part.add(rows)
+    part.close()
+    return _SilverCounts(lines, baskets)
+
+
+def _reject_baskets(rows: pl.DataFrame, rejected: Rejected) -> pl.DataFrame:
+    """Return the rows of baskets without a rejected row, and reject the other rows.
+
+    rows: whole baskets, in order of BASKET_ID, then PROD_CODE.
+    """
+    for rule, inconsistent in rules.inconsistent_rows(rows):
+        rejected.add(rule, inconsistent)
     if not rejected.baskets:
         return rows
-    lost = rows["BASKET_ID"].is_in(list(rejected.baskets))
-    rejected.add(rules.TAKEN_ALONG, rows.filter(lost))
-    return rows.filter(~lost)
+    is_rejected = rows["BASKET_ID"].is_in(list(rejected.baskets))
+    rejected.add(rules.BASKET_REJECTED, rows.filter(is_rejected))
+    return rows.filter(~is_rejected)
 
 
-def _labels(rows: pl.DataFrame) -> Counter[str]:
-    """Baskets by label."""
+def _count_labels(rows: pl.DataFrame) -> Counter[str]:
+    """Return the number of baskets by label."""
     first = rows.filter(pl.col("BASKET_ID").ne_missing(pl.col("BASKET_ID").shift(1)))
     counts = first["BASKET_PRICE_SENSITIVITY"].value_counts().rows()
     return Counter({LABEL_OF.get(code, UNCLASSIFIED): number for code, number in counts})
 
 
-def _refuse_too_many(path: Path, rejected: Rejected, count: int) -> None:
+def _require_tolerance(path: Path, rejected: Rejected, row_count: int) -> None:
+    """Raise RowsError, with examples, when more rows break a rule than RETAIL_ROW_TOLERANCE allows."""
     broken = rejected.broken
     tolerance = settings().row_tolerance
-    if len(broken) <= tolerance * count:
+    if len(broken) <= tolerance * row_count:
         return
     by_rule: dict[rules.Rule, list[int]] = {}
     for row, rule in sorted(broken.items()):
         by_rule.setdefault(rule, []).append(row)
-    shown = sorted(by_rule.items(), key=lambda item: -len(item[1]))[:EXAMPLES]
-    lines = read.lines_at(path, [row for _, numbers in shown for row in numbers[:EXAMPLES]])
+    most_broken = sorted(by_rule.items(), key=lambda item: -len(item[1]))[:EXAMPLES]
+    lines = raw_file.lines_at(path, [row for _, numbers in most_broken for row in numbers[:EXAMPLES]])
     details = "; ".join(
-        f"{rule.column} {rule.text}: {len(numbers)} rows, "
-        + ", ".join(f"row {row} has {read.field(lines[row], rule.column) or 'none'}" for row in numbers[:EXAMPLES])
-        for rule, numbers in shown
+        f"{rule.name}: {len(numbers)} rows, "
+        + ", ".join(
+            f"row {row} has {raw_file.field_text(lines[row], rule.column) or 'none'}" for row in numbers[:EXAMPLES]
+        )
+        for rule, numbers in most_broken
     )
     raise RowsError(
-        f"{path.name}: {len(broken)} of {count} rows break a rule, more than the tolerance of {tolerance:.2%} "
+        f"{path.name}: {len(broken)} of {row_count} rows break a rule, more than the tolerance of {tolerance:.2%} "
         f"(RETAIL_ROW_TOLERANCE) allows. {details}. Correct the file at its source and land it again"
     )
 
 
+def _require_labels(path: Path, baskets: Counter[str]) -> None:
+    """Raise RowsError when no basket has one of LABELS."""
+    if baskets.total() == baskets[UNCLASSIFIED]:
+        raise RowsError(
+            f"{path.name}: none of its {baskets.total()} baskets has a label (BASKET_PRICE_SENSITIVITY "
+            f"{', '.join(LABEL_OF)}), so a model cannot learn from this week. Correct the file at its source and land "
+            "it again, or leave the week out"
+        )
+
+
 def _write_rejected(target: Path, path: Path, rejected: Rejected) -> None:
-    """Row number, rule and the row as it stands in the file: nothing is lost."""
-    lines = read.lines_at(path, rejected.rows)
+    """Write the number, the rule and the original text of each rejected row, so that nothing is lost."""
+    lines = raw_file.lines_at(path, rejected.rows)
     numbers = sorted(rejected.rows)
-    part = files.Part(target, _REJECTED)
+    part = files.ParquetPart(target, _REJECTED)
     part.add(
         pl.DataFrame(
             {
                 "row": numbers,
-                "rule": [f"{rejected.rows[row].column} {rejected.rows[row].text}" for row in numbers],
+                "rule": [rejected.rows[row].name for row in numbers],
                 "line": [lines[row] for row in numbers],
             }
         )

@@ -1,4 +1,4 @@
-"""The columns of a weekly file, of silver and of gold; everything that is spelled by column name starts here."""
+"""The columns of a weekly file, of silver and of gold: names, order and types, defined here and nowhere else."""
 
 from typing import Final
 
@@ -6,13 +6,13 @@ import polars as pl
 import pyarrow as pa
 
 SEGMENTS: Final = {"seg_1": "CUST_PRICE_SENSITIVITY", "seg_2": "CUST_LIFESTAGE"}
-"""The two columns that have another name in the other variant of the header."""
+"""The two columns whose name depends on the variant of the header: other name -> name in RAW."""
 
 SEGMENT_CODES: Final = {
     "CUST_PRICE_SENSITIVITY": {"AZ": "LA", "CT": "MM", "BG": "UM", "DY": "XX"},
     "CUST_LIFESTAGE": {"AT": "YA", "BU": "OT", "CZ": "OA", "DI": "YF", "EQ": "OF", "FN": "PE"},
 }
-"""How the variant seg_1, seg_2 writes the values of the other; silver holds the other's."""
+"""The codes of the variant seg_1, seg_2 -> the codes of the other variant. Silver holds the latter."""
 
 RAW: Final = {
     "SHOP_WEEK": pl.Int32,
@@ -38,7 +38,8 @@ RAW: Final = {
     "STORE_FORMAT": pl.String,
     "STORE_REGION": pl.String,
 }
-"""The 22 columns in their order, as they are parsed. SPEND becomes SPEND_PENCE, so that sums are exact."""
+"""The 22 columns of a weekly file in their order, with the types as which they are parsed. SPEND is in pounds; silver
+holds SPEND_PENCE instead, so that sums are exact."""
 
 HEADERS: Final = {
     "CUST_PRICE_SENSITIVITY,CUST_LIFESTAGE": tuple(RAW),
@@ -47,7 +48,7 @@ HEADERS: Final = {
 
 LINE: Final = ("QUANTITY", "SPEND", "PROD_CODE", "PROD_CODE_10", "PROD_CODE_20", "PROD_CODE_30", "PROD_CODE_40")
 BASKET: Final = tuple(name for name in RAW if name not in LINE and name != "BASKET_ID")
-"""Columns that have one value in a basket."""
+"""The columns that have the same value in all lines of a basket."""
 
 _ARROW: Final = {
     pl.Int8: pa.int8(),
@@ -59,7 +60,7 @@ _ARROW: Final = {
 SILVER: Final = pa.schema(
     [("SPEND_PENCE", pa.int64()) if name == "SPEND" else (name, _ARROW[kind]) for name, kind in RAW.items()]
 )
-"""One row a line, in order of BASKET_ID, then PROD_CODE; a basket never spans two row groups."""
+"""One row for each line, in order of BASKET_ID, then PROD_CODE. A basket never spans two row groups."""
 
 GOLD: Final = pa.schema(
     [
@@ -79,7 +80,7 @@ GOLD: Final = pa.schema(
         ("SPEND_PENCE", pa.list_(pa.int64())),
     ]
 )
-"""One row a basket, in order of BASKET_ID; lists in order of PROD_CODE. label: Low, Medium, High, or null for
-Unclassified. CUST_CODE: null for anonymous baskets. fingerprint: see baskets.py."""
+"""One row for each basket, in order of BASKET_ID; lists in order of PROD_CODE. label: Low, Medium, High, or null for
+Unclassified. CUST_CODE: null for anonymous baskets. fingerprint: the hash of the basket's content, see gold.py."""
 
 PRODUCTS: Final = pa.schema([(name, pa.string()) for name in LINE if name.startswith("PROD_CODE")])

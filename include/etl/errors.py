@@ -1,4 +1,4 @@
-"""Errors of the ETL: each text says what is wrong, where (file, row, column), and what to do."""
+"""Errors of the ETL jobs. Each text says what is wrong, where (file, row, column), and what to do next."""
 
 
 class EtlError(Exception):
@@ -6,12 +6,12 @@ class EtlError(Exception):
 
 
 class RawFileError(EtlError):
-    """The raw file as a whole cannot be used: missing, damaged, or not of the form that is known."""
+    """The raw file cannot be used at all: it is missing, damaged, or has an unknown format."""
 
 
 class RowsError(EtlError):
-    """More rows break a rule than the tolerance allows, or none is left to learn from."""
+    """More rows break a rule than the tolerance allows, or no row is left to learn from."""
 
 
 class SilverError(EtlError):
-    """The silver that the job was given is not what its quality report says."""
+    """The silver files are missing, or differ from what their quality report says."""

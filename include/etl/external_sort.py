@@ -1,4 +1,4 @@
-"""Sorts more rows than memory holds: sorted runs on disk, read back as ranges of baskets."""
+"""Sort more rows than memory holds: sorted files on disk, merged back as ranges of basket ids."""
 
 import shutil
 from bisect import bisect_left
@@ -13,9 +13,9 @@ import polars as pl
 import polars.selectors as cs
 import pyarrow as pa
 
-from include.etl import dictionary_encoding as codes
 from include.etl.columns import RAW
-from include.etl.prefetch import ahead
+from include.etl.dictionary_encoding import encode_sorted
+from include.etl.prefetch import prefetch
 
 BATCH_ROWS: Final = 8192
 KEY_ROWS: Final = 512
@@ -23,19 +23,23 @@ RANGE_ROWS: Final = 262_144
 
 
 @dataclass(frozen=True)
-class _Run:
-    """A file of record batches, in order of BASKET_ID; first: the first BASKET_ID of each; keys: every KEY_ROWS-th."""
+class _SortedFile:
+    """An Arrow file of record batches of BATCH_ROWS rows, in order of BASKET_ID.
+
+    sample_ids: every KEY_ROWS-th BASKET_ID of the file. first_ids: the first BASKET_ID of each batch.
+    """
 
     path: Path
-    keys: list[int]
-    first: list[int]
+    sample_ids: list[int]
+    first_ids: list[int]
 
     def between(self, low: int, high: int) -> list[pa.RecordBatch]:
-        """The rows of the baskets from low up to but without high; mapped, not read."""
-        begin, end = max(0, bisect_left(self.first, low) - 1), bisect_left(self.first, high)
+        """Return the rows with low <= BASKET_ID < high. The file is memory-mapped, not read."""
+        begin = max(0, bisect_left(self.first_ids, low) - 1)
+        end = bisect_left(self.first_ids, high)
         with pa.memory_map(str(self.path)) as source:
             reader = pa.ipc.open_file(source)
-            return [_cut(reader.get_batch(place), low, high) for place in range(begin, end)]
+            return [_cut(reader.get_batch(number), low, high) for number in range(begin, end)]
 
 
 def _cut(batch: pa.RecordBatch, low: int, high: int) -> pa.RecordBatch:
@@ -43,61 +47,71 @@ def _cut(batch: pa.RecordBatch, low: int, high: int) -> pa.RecordBatch:
     return batch.slice(begin, end - begin)
 
 
-class Runs:
-    """Rows on disk, below a folder of their own. Text is coded there: a number of four bytes for every value.
+class ExternalSorter:
+    """Collects rows in any order and gives them back sorted, with a bounded share of them in memory.
 
-    text_types: what the columns of text must come as; each has codes of its own, so that sorting and writing look at
-    no other column's values.
+    Text is kept on disk as dictionary codes of four bytes a value. text_types: the categorical type that each text
+    column of the added rows must have. Every column has categories of its own, so that no column pays for the values
+    of another one.
     """
 
     def __init__(self, folder: Path) -> None:
+        """folder: created here, emptied by `remove_files`."""
         folder.mkdir()
-        texts = [name for name, kind in RAW.items() if kind == pl.String]
-        self.text_types = {name: pl.Categorical(pl.Categories.random()) for name in texts}
+        text_columns = [name for name, kind in RAW.items() if kind == pl.String]
+        self.text_types = {name: pl.Categorical(pl.Categories.random()) for name in text_columns}
         self._folder = folder
-        self._runs: list[_Run] = []
+        self._files: list[_SortedFile] = []
         self._rows = 0
-        self._codes = pl.DataFrame()
-        """No rows, but polars forgets the codes when no frame has them."""
+        # A frame without rows that keeps the categories alive: polars drops them with the last frame that uses them.
+        self._categories = pl.DataFrame()
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Keeps rows, in any order of baskets."""
+        """Sort rows by BASKET_ID and write them to a new file."""
         if not rows.height:
             return
         rows = rows.sort("BASKET_ID", maintain_order=True).rechunk()
-        self._codes = self._codes if self._runs else rows.clear()
+        if not self._files:
+            self._categories = rows.clear()
         table = rows.with_columns(cs.categorical().to_physical()).to_arrow()
-        path = self._folder / f"{len(self._runs)}.arrow"
+        path = self._folder / f"{len(self._files)}.arrow"
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=BATCH_ROWS)
-        keys, first = (rows["BASKET_ID"].gather_every(step).to_list() for step in (KEY_ROWS, BATCH_ROWS))
-        self._runs.append(_Run(path, keys, first))
+        ids = rows["BASKET_ID"]
+        self._files.append(
+            _SortedFile(
+                path,
+                sample_ids=ids.gather_every(KEY_ROWS).to_list(),
+                first_ids=ids.gather_every(BATCH_ROWS).to_list(),
+            )
+        )
         self._rows += rows.height
 
-    def remove(self) -> None:
+    def remove_files(self) -> None:
+        """Delete the folder with all sorted files."""
         shutil.rmtree(self._folder)
 
     def ranges(self) -> Iterator[pl.DataFrame]:
-        """All rows in order of BASKET_ID, then PROD_CODE, then as they came; text is categorical.
+        """Yield all rows in order of BASKET_ID, then PROD_CODE, then as they were added; text is categorical.
 
-        Some RANGE_ROWS at a time, every basket whole.
+        Each frame has about RANGE_ROWS rows and holds whole baskets.
         """
-        return ahead(self._ranges())
+        return prefetch(self._ranges())
 
     def _ranges(self) -> Iterator[pl.DataFrame]:
         decoded = [pl.col(name).cat.to(kind) for name, kind in self.text_types.items()]
         for low, high in pairwise(self._bounds()):
-            batches = [batch for run in self._runs for batch in run.between(low, high)]
+            batches = [batch for file in self._files for batch in file.between(low, high)]
             rows = pl.DataFrame(pa.Table.from_batches(batches)).with_columns(decoded)
-            del batches  # unmaps the files while the rows are worked on
+            del batches  # unmaps the files while the caller works on the rows
             if rows.height:
-                _, products = codes.in_order(rows["PROD_CODE"])
-                yield rows.sort("BASKET_ID", products, maintain_order=True)
+                _, product_order = encode_sorted(rows["PROD_CODE"])
+                yield rows.sort("BASKET_ID", product_order, maintain_order=True)
 
     def _bounds(self) -> list[int]:
-        """Where ranges begin and end: quantiles of the runs' keys, each of which stands for as many rows."""
-        keys = sorted(key for run in self._runs for key in run.keys)
+        """Return the BASKET_IDs at which ranges begin and end: quantiles of the sampled ids of all files."""
+        ids = sorted(sample for file in self._files for sample in file.sample_ids)
         count = self._rows // RANGE_ROWS
-        inner = {keys[place * len(keys) // (count + 1)] for place in range(1, count + 1)}
-        inner.difference_update(keys[:1])  # nothing lies before it
+        inner = {ids[number * len(ids) // (count + 1)] for number in range(1, count + 1)}
+        inner.difference_update(ids[:1])  # a bound at the smallest id would make an empty range
         return [np.iinfo(np.int64).min, *sorted(inner), np.iinfo(np.int64).max]

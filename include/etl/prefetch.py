@@ -1,4 +1,4 @@
-"""Two cores for a loop: the next item is made while one is worked on."""
+"""Prefetch the items of a loop in a thread, so that the loop uses two cores."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,11 +7,14 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, each made by a thread while the one before is worked on."""
+def prefetch(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield the same items in the same order; a thread makes the next one while the caller works on the current one.
+
+    An error of `items` is raised where its item would have been yielded.
+    """
     end: Any = object()
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, items, end)
-        while (item := coming.result()) is not end:
-            coming = pool.submit(next, items, end)
+        upcoming = pool.submit(next, items, end)
+        while (item := upcoming.result()) is not end:
+            upcoming = pool.submit(next, items, end)
             yield item

@@ -1,4 +1,4 @@
-"""What a row of a weekly file must fulfil, and what becomes of rows that do not.
+"""The rules that rows of a weekly file must satisfy.
 
 A row that breaks a rule takes its whole basket with it: the label is a property of the whole basket, so a basket that
 lost a line would teach something wrong. Only rows that break a rule themselves count against the tolerance.
@@ -20,15 +20,23 @@ _BLANK: Final = "must not be blank"
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """column: what is shown of a row that breaks the rule; holds: of that column alone, null counts as broken."""
+    """A rule of one column. Its name `column text` is stored in quality reports and with rejected rows.
+
+    column: the column whose value an error message shows. holds: an expression of that column alone, where null
+    counts as broken; None for rules about a whole basket.
+    """
 
     column: str
     text: str
     holds: pl.Expr | None = None
 
+    @property
+    def name(self) -> str:
+        return f"{self.column} {self.text}"
 
-def of_rows(week: str) -> tuple[Rule, ...]:
-    """The rules that a row fulfils or breaks by itself; the first broken one counts."""
+
+def row_rules(week: str) -> tuple[Rule, ...]:
+    """Return the rules that each row satisfies or breaks by itself. The first broken one counts."""
     day = pl.col("SHOP_DATE") % 100
     month = pl.col("SHOP_DATE") // 100 % 100
     return (
@@ -64,52 +72,55 @@ def of_rows(week: str) -> tuple[Rule, ...]:
     )
 
 
-DUPLICATE: Final = Rule("PROD_CODE", "is more than once in its basket")
-VARYING: Final = tuple(Rule(name, "differs inside its basket") for name in BASKET)
-TAKEN_ALONG: Final = Rule("BASKET_ID", "has another row that breaks a rule")
+DUPLICATE_PRODUCT: Final = Rule("PROD_CODE", "is more than once in its basket")
+INCONSISTENT: Final = tuple(Rule(name, "differs inside its basket") for name in BASKET)
+BASKET_REJECTED: Final = Rule("BASKET_ID", "has another row that breaks a rule")
+"""The row itself breaks no rule; another row of its basket does."""
 
 
 def pence() -> pl.Expr:
-    """SPEND as whole pence, once the rule for it holds."""
+    """Return SPEND as whole pence `SPEND_PENCE`, for rows that satisfy the rule for SPEND."""
     return _PENCE.round().cast(pl.Int64).alias("SPEND_PENCE")
 
 
-def broken(rows: pl.DataFrame, rules: tuple[Rule, ...]) -> pl.DataFrame:
-    """Rows that break one of the rules: `row`, `BASKET_ID`, `rule` (position of the first broken one).
+def broken_rows(rows: pl.DataFrame, rules: tuple[Rule, ...]) -> pl.DataFrame:
+    """Return the rows that break one of the rules: `row`, `BASKET_ID`, `rule` (position in rules of the first broken).
 
-    Text may be categorical.
+    rows: `row` and the raw columns; text may be categorical.
     """
     if all(_all_hold(rows, rule) for rule in rules):
         return rows.clear().select("row", "BASKET_ID", rule=pl.lit(None, pl.Int32))
     holds = [rule.holds.fill_null(False) for rule in rules if rule.holds is not None]
-    first = pl.coalesce(pl.when(~hold).then(pl.lit(place, pl.Int32)) for place, hold in enumerate(holds))
+    first = pl.coalesce(pl.when(~hold).then(pl.lit(number, pl.Int32)) for number, hold in enumerate(holds))
     texts = rows.with_columns(cs.categorical().cast(pl.String))
     return texts.select("row", "BASKET_ID", rule=first).filter(pl.col("rule").is_not_null())
 
 
 def _all_hold(rows: pl.DataFrame, rule: Rule) -> bool:
-    """Whether no row breaks a rule; of a categorical column each value is looked at once."""
+    """Return whether no row breaks a rule. Each distinct value of a categorical column is checked once."""
     if rule.holds is None:
         return True
     column = rows[rule.column]
     if rule.text == _BLANK:
-        return not column.null_count()  # without a look at the values
+        return not column.null_count()  # cheaper than decoding the values
     if isinstance(column.dtype, pl.Categorical):
         column = column.to_physical().unique().cat.to(column.dtype).cast(pl.String)
     return bool(column.to_frame().select(rule.holds.all(ignore_nulls=False)).item())
 
 
-def broken_in_baskets(rows: pl.DataFrame) -> list[tuple[Rule, pl.DataFrame]]:
-    """Rows that contradict another row of their basket, by rule: `row`, `BASKET_ID`.
+def inconsistent_rows(rows: pl.DataFrame) -> list[tuple[Rule, pl.DataFrame]]:
+    """Return, by rule, the rows (`row`, `BASKET_ID`) that contradict the previous row of their basket.
 
     rows: whole baskets, in order of BASKET_ID, then PROD_CODE.
     """
-    same = pl.col("BASKET_ID") == pl.col("BASKET_ID").shift(1)
-    checks = [(DUPLICATE, same & (pl.col("PROD_CODE") == pl.col("PROD_CODE").shift(1)))]
-    checks += [(rule, same & pl.col(rule.column).ne_missing(pl.col(rule.column).shift(1))) for rule in VARYING]
-    found = rows.select(check.any().alias(str(place)) for place, (_, check) in enumerate(checks)).row(0)
+    same_basket = pl.col("BASKET_ID") == pl.col("BASKET_ID").shift(1)
+    checks = [(DUPLICATE_PRODUCT, same_basket & (pl.col("PROD_CODE") == pl.col("PROD_CODE").shift(1)))]
+    checks += [
+        (rule, same_basket & pl.col(rule.column).ne_missing(pl.col(rule.column).shift(1))) for rule in INCONSISTENT
+    ]
+    any_broken = rows.select(check.any().alias(str(number)) for number, (_, check) in enumerate(checks)).row(0)
     return [
         (rule, rows.select("row", "BASKET_ID", check.alias("broken")).filter("broken").drop("broken"))
-        for (rule, check), any_broken in zip(checks, found, strict=True)
-        if any_broken
+        for (rule, check), is_broken in zip(checks, any_broken, strict=True)
+        if is_broken
     ]

@@ -1,1 +1,1 @@
-"""Fitting and judging the model: `python -m include.train fit` and `python -m include.train evaluate`."""
+"""Training and evaluation of the model: `python -m include.train fit` and `python -m include.train evaluate`."""

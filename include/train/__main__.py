@@ -15,28 +15,30 @@ from importlib import import_module
 from pathlib import Path
 
 from include.baskets.errors import BundleError
-from include.job import base_folder, end_on_sigterm, fail
+from include.job import base_folder, end_on_sigterm, report_failure
 from include.train.errors import TrainingError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m include.train", description="Fit or judge the model.")
+    """Run a job and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m include.train", description="Train or evaluate the model.")
     parser.add_argument("job", choices=("fit", "evaluate"))
     parser.add_argument("--base", type=Path, default=base_folder(), help="SageMaker's folder (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
         _job(options.job)(options.base)
     except (TrainingError, BundleError) as error:
-        return fail(options.base, f"{options.job}: {error}")
+        return report_failure(options.base, f"{options.job}: {error}")
     except Exception as error:
         traceback.print_exc()
-        return fail(options.base, f"{options.job} broke: {type(error).__name__}: {error}")
+        return report_failure(options.base, f"{options.job} failed unexpectedly: {type(error).__name__}: {error}")
     return 0
 
 
 def _job(name: str) -> Callable[[Path], object]:
-    """Imported when asked for: fitting must not wait for what only the report needs."""
-    return import_module(f"include.train.{name}").run
+    """Import a job's module and return its `run`. Training must not wait for the imports of the report."""
+    run: Callable[[Path], object] = import_module(f"include.train.{name}").run
+    return run
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The drift reference in the bundle: how features and predictions were spread when the model was made."""
+"""The drift reference (the bundle's baseline.json): distributions of features and predictions at training time."""
 
 from typing import Any, Final
 
@@ -13,23 +13,25 @@ _DIGITS = 9
 
 
 def reference(scores: Scores, labels: np.ndarray) -> dict[str, Any]:
-    """Of baskets scored as served (the validation split), and the labels [n] of the labelled training baskets.
+    """Return the drift reference.
 
-    features: by name, inner `edges` (at most BINS - 1, ascending) and `shares` of the baskets, one more than edges:
-    bin i holds edges[i - 1] < value <= edges[i]. predictions: share of each answer. classes: share of each label.
+    scores: of the validation baskets, scored as served. labels [n]: of the labelled training baskets, as positions in
+    LABELS. The result's `features` hold, by name, the inner `edges` of bins (at most BINS - 1, ascending) and the
+    `shares` of the baskets in each bin (one more than edges): bin i holds edges[i - 1] < value <= edges[i].
+    `predictions`: share of each prediction. `classes`: share of each label.
     """
     count = len(scores.classes)
-    answers = np.bincount(scores.classes, minlength=len(LABELS) + 1)
+    predictions = np.bincount(scores.classes, minlength=len(LABELS) + 1)
     return {
         "baskets": count,
         "features": {name: _histogram(scores.features[:, column]) for column, name in enumerate(FEATURES)},
-        "predictions": {name: _share(answers[code], count) for code, name in enumerate((*LABELS, UNCLASSIFIED))},
+        "predictions": {name: _share(predictions[code], count) for code, name in enumerate((*LABELS, UNCLASSIFIED))},
         "classes": class_mix(labels),
     }
 
 
 def class_mix(labels: np.ndarray) -> dict[str, float]:
-    """Share of each label among labelled baskets, labels [n] as positions in LABELS."""
+    """Return the share of each label. labels [n]: positions in LABELS."""
     counts = np.bincount(labels, minlength=len(LABELS))
     return {name: _share(counts[code], len(labels)) for code, name in enumerate(LABELS)}
 

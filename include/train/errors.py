@@ -1,12 +1,12 @@
-"""Errors of training and evaluation: each text says what is wrong, where, and what to do."""
+"""Errors of training and evaluation. Each text says what is wrong, where, and what to do next."""
 
 
 class TrainingError(Exception):
-    """Training or evaluation cannot go on."""
+    """Training or evaluation cannot continue."""
 
 
 class GoldError(TrainingError):
-    """The gold splits that the job was given are not what their manifests say, or leak."""
+    """The gold files differ from what their manifests say, or two splits share customers or contents."""
 
 
 class TooLittleDataError(TrainingError):

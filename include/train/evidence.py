@@ -1,4 +1,8 @@
-"""evaluation.json as types: what the evaluation found and what the gate said. Read by DAGs, pages and people."""
+"""evaluation.json as types: the figures of an evaluation and the gate's verdict. Read by DAGs, pages and people.
+
+Field names are the stored names, which never change. Some are older than the terms of the code: `ladder` holds the
+baselines, `later_weeks` the out-of-time test, `clones` counts duplicates, `fingerprints` are content hashes.
+"""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,7 +14,7 @@ class _Frozen(BaseModel):
 
 
 class RuleResult(_Frozen):
-    """One rule of the gate; detail says by how much it held or failed."""
+    """One rule of the gate. detail: by how much it passed or failed."""
 
     rule: str
     passed: bool
@@ -18,6 +22,8 @@ class RuleResult(_Frozen):
 
 
 class GateResult(_Frozen):
+    """The gate's verdict: passed only if every rule passed."""
+
     passed: bool
     rules: list[RuleResult]
 
@@ -28,6 +34,8 @@ class GateResult(_Frozen):
 
 
 class ClassScore(_Frozen):
+    """Precision, recall and F1 of one label. baskets: with that true label."""
+
     precision: float
     recall: float
     f1: float
@@ -35,7 +43,7 @@ class ClassScore(_Frozen):
 
 
 class GroupScore(_Frozen):
-    """Accuracy and macro F1 of a part of the test split."""
+    """Accuracy and macro F1 of some test baskets."""
 
     group: str
     baskets: int
@@ -44,7 +52,8 @@ class GroupScore(_Frozen):
 
 
 class CalibrationBin(_Frozen):
-    """Baskets whose confidence lies in (low, high]."""
+    """The classified baskets whose confidence lies in (low, high]. confidence: their mean; accuracy: the share of right
+    answers."""
 
     low: float
     high: float
@@ -54,7 +63,8 @@ class CalibrationBin(_Frozen):
 
 
 class Control(_Frozen):
-    """The same training on shuffled labels; it must do no better than always answering the most frequent label."""
+    """The metrics of the same training on shuffled labels. majority: accuracy of always predicting the most frequent
+    label, which the control must not beat."""
 
     accuracy: float
     macro_f1: float
@@ -62,10 +72,10 @@ class Control(_Frozen):
 
 
 class Champion(_Frozen):
-    """The approved model on the same test baskets; differences are candidate minus champion, with paired intervals.
+    """The approved model on the same test baskets. Differences are candidate minus champion, with paired intervals.
 
-    A champion of another schema version cannot be scored: then `comparable` is false, `note` says why, figures are
-    absent."""
+    A champion of another schema version cannot be scored: then `comparable` is false, `note` says why, and the figures
+    are None."""
 
     comparable: bool
     note: str
@@ -78,8 +88,10 @@ class Champion(_Frozen):
     macro_f1_difference_interval: Interval | None = None
 
 
-class LaterWeeks(_Frozen):
-    """Trained on the first weeks, scored on the last: all customers, and customers that training did not see."""
+class OutOfTimeTest(_Frozen):
+    """Trained on the first weeks, measured on the last: on all customers, and on customers that training did not see.
+
+    clones_dropped: baskets that repeat one of the first weeks and were left out."""
 
     training_weeks: list[str]
     weeks: list[str]
@@ -90,13 +102,18 @@ class LaterWeeks(_Frozen):
 
 
 class LeakChecks(_Frozen):
+    """What splits share. fingerprints: contents of baskets. clones: duplicates inside a split, which do no harm."""
+
     customers_in_two_splits: int
     fingerprints_in_two_splits: int
     clones: int
 
 
 class Evaluation(_Frozen):
-    """The whole of evaluation.json. Intervals are 95 % bootstrap intervals. ladder: name -> [accuracy, macro F1]."""
+    """The whole of evaluation.json. Intervals are 95 % bootstrap intervals.
+
+    ladder: name of the baseline -> [accuracy, macro F1]. counts: split -> label -> baskets. cuts: on the mean class of
+    a basket's products, learned in training."""
 
     schema_version: int = 1
     bundle_digest: str
@@ -117,7 +134,7 @@ class Evaluation(_Frozen):
     ladder: dict[str, tuple[float, float]]
     control: Control
     champion: Champion | None
-    later_weeks: LaterWeeks | None
+    later_weeks: OutOfTimeTest | None
     leaks: LeakChecks
     counts: dict[str, dict[str, int]]
     products: int

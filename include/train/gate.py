@@ -1,6 +1,7 @@
-"""The gate between a trained model and the registry: evidence in, verdict out. Pure; every rule says by how much.
+"""The gate between a trained model and the registry: evidence in, verdict out, no I/O.
 
-`train` asks it twice: the evaluation job for the report, and the DAG again from evaluation.json.
+It runs twice: in the evaluation job for the report, and again in the DAG `train` on evaluation.json. The details of
+the rules are stored in evaluation.json.
 """
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,7 +10,7 @@ from include.train.evidence import Champion, Evaluation, GateResult, RuleResult
 
 
 class Thresholds(BaseModel):
-    """The gate's settings, see include/settings.py: `Thresholds.model_validate(settings())`."""
+    """The gate's settings: `Thresholds.model_validate(settings())`, see include/settings.py."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -19,7 +20,7 @@ class Thresholds(BaseModel):
 
 
 def judge(evaluation: Evaluation, thresholds: Thresholds) -> GateResult:
-    """Passed only if every rule is. A flag that the evaluation itself carries is not looked at."""
+    """Apply all rules. The verdict that the evaluation itself carries is ignored."""
     rules = [
         _at_least("accuracy", evaluation.accuracy, evaluation.accuracy_interval[0], thresholds.min_accuracy),
         _at_least("macro_f1", evaluation.macro_f1, evaluation.macro_f1_interval[0], thresholds.min_macro_f1),
@@ -32,7 +33,7 @@ def judge(evaluation: Evaluation, thresholds: Thresholds) -> GateResult:
 
 
 def _at_least(rule: str, value: float, lower: float, minimum: float) -> RuleResult:
-    """The lower bound of the interval counts, so that luck with few test baskets does not pass."""
+    """Compare the lower bound of the interval with the minimum, so that luck with few test baskets does not pass."""
     gap = lower - minimum
     words = (
         f"above the minimum {minimum:.3f} by {gap:.4f}"
@@ -43,12 +44,14 @@ def _at_least(rule: str, value: float, lower: float, minimum: float) -> RuleResu
 
 
 def _champion(champion: Champion | None) -> RuleResult:
+    """Fail when the whole interval of a difference lies below 0. Without a comparable champion the rule passes."""
     rule = "not_worse_than_champion"
     if champion is None:
         return RuleResult(rule=rule, passed=True, detail="there is no champion yet")
     if not champion.comparable:
         return RuleResult(rule=rule, passed=True, detail=champion.note)
-    passed, details = True, []
+    passed = True
+    details = []
     for name, difference, interval in (
         ("accuracy", champion.accuracy_difference, champion.accuracy_difference_interval),
         ("macro F1", champion.macro_f1_difference, champion.macro_f1_difference_interval),
@@ -62,6 +65,7 @@ def _champion(champion: Champion | None) -> RuleResult:
 
 
 def _control(evaluation: Evaluation, margin: float) -> RuleResult:
+    """Fail when the control's accuracy differs from the majority's by more than margin."""
     control = evaluation.control
     gap = control.accuracy - control.majority
     detail = f"with shuffled labels {control.accuracy:.4f}, majority {control.majority:.4f}: {abs(gap):.4f} apart"

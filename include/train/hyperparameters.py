@@ -1,4 +1,4 @@
-"""What a user may turn when training; SageMaker hands the values over as strings."""
+"""The hyperparameters that a user may set. SageMaker passes the values as strings."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from include.train.errors import HyperparametersError
 
 
 class Hyperparameters(BaseModel):
-    """Unknown names and values out of range are refused."""
+    """The hyperparameters of a training. Unknown names and values out of range are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,7 +26,9 @@ class Hyperparameters(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From SageMaker's hyperparameters.json; the defaults when there is no such file."""
+        """Read SageMaker's hyperparameters.json; the defaults when there is no such file.
+
+        HyperparametersError names what is wrong, and the known names."""
         if not path.exists():
             return cls()
         try:
@@ -34,6 +36,8 @@ class Hyperparameters(BaseModel):
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors())
             known = ", ".join(cls.model_fields)
-            raise HyperparametersError(f"{path.name}: {wrong}. Known hyperparameters: {known}") from error
+            raise HyperparametersError(
+                f"{path.name}: {wrong}. Known hyperparameters: {known}. Correct it and train again"
+            ) from error
         except ValueError as error:
             raise HyperparametersError(f"{path} is not JSON ({error}): write an object of names and values") from error

@@ -1,4 +1,4 @@
-"""The whole recipe from training baskets to a product table and a forest; fit, control and later weeks all use it."""
+"""Train a model: a product table and a forest. The training job, the control and the out-of-time test all use it."""
 
 from dataclasses import dataclass
 
@@ -15,25 +15,29 @@ from include.train.hyperparameters import Hyperparameters
 
 @dataclass(frozen=True)
 class Model:
-    """What training learned, before it becomes a bundle."""
+    """A trained model before it becomes a bundle."""
 
     table: ProductTable
     forest: RandomForestClassifier
 
     def probabilities(self, values: np.ndarray) -> np.ndarray:
-        """[n, 3] in the order of LABELS, of features [n, f]."""
-        # One thread: with several the order of adding the trees' votes, and so the last bit, would vary.
+        """Return [n, 3] probabilities in the order of LABELS, of features [n, f]."""
+        # One thread: with several, the trees' votes would be added in varying order, and the last bit would vary.
         self.forest.n_jobs = 1
-        return self.forest.predict_proba(values.astype(np.float32))
+        probabilities: np.ndarray = self.forest.predict_proba(values.astype(np.float32))
+        return probabilities
 
     def predict(self, baskets: Baskets) -> np.ndarray:
-        """[n] class of each basket, UNCLASSIFIED_CODE without a known product."""
-        values, known = features.many(baskets.columns, self.table)
+        """Return [n] the class of each basket; UNCLASSIFIED_CODE for a basket without a known product."""
+        values, known = features.compute_many(baskets.columns, self.table)
         return np.where(known > 0, self.probabilities(values).argmax(axis=1), UNCLASSIFIED_CODE)
 
 
 def train(baskets: Baskets, hyperparameters: Hyperparameters) -> Model:
-    """Encode out of fold by customer, fit the forest on the labelled baskets, and the table on all of them."""
+    """Fit the product table on all baskets, and the forest on the labelled ones, encoded out of fold by customer.
+
+    TooLittleDataError when a label does not occur.
+    """
     encoded = affinity.out_of_fold(
         baskets.columns,
         baskets.label,

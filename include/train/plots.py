@@ -1,4 +1,4 @@
-"""The evaluation's pictures, as PNG bytes; equal evidence gives equal pictures."""
+"""The charts of an evaluation as PNG bytes. Equal evidence gives equal bytes."""
 
 import io
 from collections.abc import Callable
@@ -13,16 +13,18 @@ from matplotlib.axes import Axes
 from include.baskets.schema import LABELS, UNCLASSIFIED
 from include.train.evidence import Evaluation
 
-_BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
-_DPI = 110
+_BLUE: Final = "#2b6cb0"
+_ORANGE: Final = "#dd6b20"
+_GREY: Final = "#a0aec0"
+_DPI: Final = 110
 
 
 def draw(evaluation: Evaluation) -> dict[str, bytes]:
-    """File name -> PNG, in the order in which the report shows them."""
-    return {name: _picture(paint, evaluation) for name, paint in _PICTURES.items()}
+    """Return file name -> PNG, in the order in which the report shows them."""
+    return {name: _png(draw_chart, evaluation) for name, draw_chart in _CHARTS.items()}
 
 
-def _ladder(axes: Axes, evaluation: Evaluation) -> None:
+def _baselines(axes: Axes, evaluation: Evaluation) -> None:
     names = list(evaluation.ladder)
     positions = range(len(names))
     for shift, part, color, title in ((-0.2, 0, _BLUE, "accuracy"), (0.2, 1, _ORANGE, "macro F1")):
@@ -31,7 +33,7 @@ def _ladder(axes: Axes, evaluation: Evaluation) -> None:
         axes.bar_label(bars, [f"{value:.3f}" for value in values], fontsize=8)
     axes.set_xticks(list(positions), [name.replace("_", " ") for name in names])
     axes.set_ylim(0, 1.1)
-    axes.set_title("What the products add")
+    axes.set_title("Model and baselines")
     axes.legend(loc="upper left", frameon=False)
 
 
@@ -42,13 +44,14 @@ def _confusion(axes: Axes, evaluation: Evaluation) -> None:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for y, row in enumerate(rows):
         for x, count in enumerate(row):
-            color = "white" if shares[y][x] > 0.5 else "black"
-            axes.text(x, y, f"{count}\n{shares[y][x]:.1%}", ha="center", va="center", color=color, fontsize=9)
+            share = shares[y][x]
+            color = "white" if share > 0.5 else "black"
+            axes.text(x, y, f"{count}\n{share:.1%}", ha="center", va="center", color=color, fontsize=9)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(LABELS)), LABELS)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true label")
-    axes.set_title("Confusion on the test split")
+    axes.set_title("Confusion matrix of the test split")
 
 
 def _calibration(axes: Axes, evaluation: Evaluation) -> None:
@@ -62,8 +65,8 @@ def _calibration(axes: Axes, evaluation: Evaluation) -> None:
     axes.set_xlim(0.3, 1.02)
     axes.set_ylim(0, 1.05)
     axes.set_xlabel("confidence (mean of the bin)")
-    axes.set_ylabel("share that was right")
-    axes.set_title(f"Calibration, expected error {evaluation.calibration_error:.3f}")
+    axes.set_ylabel("accuracy")
+    axes.set_title(f"Calibration, expected calibration error {evaluation.calibration_error:.3f}")
 
 
 def _by_lines(axes: Axes, evaluation: Evaluation) -> None:
@@ -73,21 +76,21 @@ def _by_lines(axes: Axes, evaluation: Evaluation) -> None:
     axes.set_ylim(0, 1.15)
     axes.set_xlabel("lines in the basket")
     axes.set_ylabel("accuracy")
-    axes.set_title("By size of the basket")
+    axes.set_title("Accuracy by number of lines")
 
 
-_PICTURES: Final[dict[str, Callable[[Axes, Evaluation], None]]] = {
-    "ladder.png": _ladder,
+_CHARTS: Final[dict[str, Callable[[Axes, Evaluation], None]]] = {
+    "ladder.png": _baselines,
     "confusion.png": _confusion,
     "calibration.png": _calibration,
     "by_lines.png": _by_lines,
 }
 
 
-def _picture(paint: Callable[[Axes, Evaluation], None], evaluation: Evaluation) -> bytes:
+def _png(draw_chart: Callable[[Axes, Evaluation], None], evaluation: Evaluation) -> bytes:
     figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
     axes.spines[["top", "right"]].set_visible(False)
-    paint(axes, evaluation)
+    draw_chart(axes, evaluation)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=_DPI)
     plt.close(figure)

@@ -1,5 +1,6 @@
-"""Progress lines of a job: they end up in CloudWatch Logs, so each is written at once."""
+"""Log lines of a job. CloudWatch Logs reads standard output, so each line is flushed at once."""
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
+    """Write a line to standard output."""
     print(text, flush=True)

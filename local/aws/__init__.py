@@ -1,18 +1,37 @@
-"""The embedded AWS: ministack in one process, with what it lacks for this project, on one loopback port.
+"""The AWS emulation: ministack in one process, with what it lacks for this project, on one loopback port.
 
-__main__        `python -m local.aws`: takes the state folder, ends what a killed one left, serves
-serve           the life of the process: restore, listen, save, stop
-home            where its state lies, and the mark its child processes carry
-credentials     the bootstrap IAM user: what everybody else logs in with
-root            clients of the account's root, for code of this process only
-pins            the private names of ministack that the modules below replace
-interrupted     what a kill cut off
-persistence     saves what changed, so that a kill -9 costs seconds
-cloudformation  the resource types that ministack lacks
-networks        interfaces block the deletion of their subnet
-planes, eks     EKS clusters as real control planes; logins, roles for service accounts
-nodegroups, agents, balancers   node groups as process nodes; their instances and load balancers
-ecr, scans      the registry's passwords, rights and scan findings
-enforcement     root is checked like anybody, loopback counts as TLS
-emf, log_filter, tagging   metrics in log events; events by stream; tags of services that ministack does not list
+Importing a module changes nothing. `serve` checks the version of ministack (`compatibility`) and then calls
+`install.install` once, which applies the list `PATCHES` of every module that has one.
+
+process
+  __main__        `python -m local.aws`: acquires the lock on the state, ends what a killed process left, serves
+  serve           restores, listens, resumes clusters, saves, stops
+  home            the state folder, and the variable by which child processes are found
+  credentials     logs everybody else in, as the bootstrap user
+  root            clients of the account's root, for code of this process only
+  persistence     saves what changed every few seconds
+  recovery        gives up what a kill interrupted
+  waiting         waits for a condition
+changes of ministack
+  compatibility   the one version, and its private names that are used here
+  patches         what a patch is
+  install         all patches, applied by one call
+  service_models  botocore's service models, read once and without their documentation
+services
+  cloudformation/ handlers: how a type is added; cluster_resources, lake_resources, registry_resources,
+                  operations_resources: the types by stack; drift: its detection
+  cloudwatch/     embedded_metrics, log_filter, saved_queries
+  ec2/            network_interfaces: they block the deletion of their subnet
+  ecr/            registry: passwords and permissions; scans: findings
+  eks/            running_planes: the control planes of this process; clusters, nodegroups, routes, updates: the API;
+                  reconciler: the loop over nodes, with node_instances, agents, drain, load_balancers;
+                  node_agent, node_runtime: the program that runs nodes, and what EKS adds to them;
+                  access_policies, login_tokens, service_account_roles: who may do what;
+                  stack_handlers: CloudFormation waits; control_planes, api_client: Kubernetes
+  iam/            enforcement, role_sessions: roles of jobs and nodes, saved_sessions
+  sagemaker/      service: its patches; protocol, validation, resource_tags; model_registry; store;
+                  jobs: the API, job_checks; job_state; job_run with training_run and processing_run;
+                  job_process, job_logs, job_data: its parts
+  schedules       EventBridge Scheduler: calls what is due
+  tagging         the tagged resources of services that ministack leaves out
 """

@@ -1,45 +1,47 @@
-"""`python -m local.aws`: the embedded AWS of this local stack in the foreground, until SIGTERM."""
+"""`python -m local.aws`: serve this local stack's AWS emulation in the foreground, until SIGTERM."""
 
 import fcntl
 import logging
 import os
 import shutil
 import sys
-from typing import IO
+from typing import IO, Final
 
 from include.settings import REGION, settings
 from local.aws import home, root
 from local.stack import config, processes
 
-GRACE = 5.0  # seconds that a leftover of a killed service has to end by itself
+GRACE_SECONDS: Final = 5.0
+"""Until a process that a killed service left behind is killed, too."""
 
 
-def take(stack: config.LocalStack) -> IO[str]:
-    """The lock on the state; SystemExit when another process serves it."""
+def acquire_lock(stack: config.LocalStack) -> IO[str]:
+    """Return the lock on the state. Raise SystemExit when another process serves it."""
     lock = (home.folder(stack) / "lock").open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        sys.exit(f"an embedded AWS runs already on {home.folder(stack)}: `make status` shows it, `make down` ends it")
+        sys.exit(f"an AWS emulation runs already on {home.folder(stack)}: `make status` shows it, `make down` ends it")
     return lock
 
 
-def sweep(stack: config.LocalStack) -> None:
-    """End what a killed service left, and remove its half-done work."""
+def clean_up(stack: config.LocalStack) -> None:
+    """End the processes that a killed service left behind, and remove its unfinished work."""
     folder = home.folder(stack)
     (folder / "ready").unlink(missing_ok=True)
-    processes.terminate(processes.marked(home.MARK, str(folder)), GRACE)
-    if left := processes.marked(home.MARK, str(folder)):
-        sys.exit(f"processes {left} of an earlier embedded AWS do not end: end them, then start again")
-    for rest in [*folder.glob("jobs/*"), *folder.glob("images/.pull-*")]:
-        shutil.rmtree(rest)
+    processes.terminate(processes.marked(home.MARK, str(folder)), GRACE_SECONDS)
+    remaining = processes.marked(home.MARK, str(folder))
+    if remaining:
+        sys.exit(f"processes {remaining} of an earlier AWS emulation do not end: kill them, then start again")
+    for unfinished in [*folder.glob("jobs/*"), *folder.glob("images/.pull-*")]:
+        shutil.rmtree(unfinished)
 
 
 def configure(stack: config.LocalStack) -> str:
-    """ministack reads its environment when it is imported. Returns root's secret."""
+    """Set the environment, which ministack reads when it is imported. Return root's secret."""
     folder = home.folder(stack)
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]
+    for variable in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[variable]
     secret = root.secret(folder)
     os.environ |= {
         config.MARK: str(stack.state),
@@ -65,19 +67,20 @@ def configure(stack: config.LocalStack) -> str:
 
 
 def main() -> None:
+    """Serve until SIGTERM."""
     os.umask(0o077)
     logging.basicConfig(level="WARNING", format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("local").setLevel("INFO")
     stack = config.load()
     home.folder(stack).mkdir(parents=True, exist_ok=True)
-    lock = take(stack)
-    sweep(stack)
-    root.at(stack.aws_url, configure(stack))
+    lock = acquire_lock(stack)
+    clean_up(stack)
+    root.configure(stack.aws_url, configure(stack))
     from local.aws import serve  # after the environment is set
 
     serve.run(stack)
     lock.close()
-    os._exit(0)  # without waiting for threads that wait for a cluster
+    os._exit(0)  # at once: other threads may wait for a cluster
 
 
 if __name__ == "__main__":

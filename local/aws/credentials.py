@@ -1,4 +1,4 @@
-"""Who one is in the embedded AWS: the bootstrap IAM user, an administrator that is not root."""
+"""How everybody else logs in to the AWS emulation: as the bootstrap IAM user, an administrator that is not root."""
 
 import json
 from typing import Any
@@ -14,16 +14,16 @@ FILE = "bootstrap.json"
 
 
 class NotStarted(Exception):
-    """The embedded AWS has not made its bootstrap user yet."""
+    """The AWS emulation has not created its bootstrap user yet."""
 
 
 def client_env(stack: config.LocalStack) -> dict[str, str]:
-    """Environment for any AWS client; NotStarted before the first `python -m local.aws` of this local stack."""
+    """Return the environment for any AWS client. Raise NotStarted before the first start of the service."""
     path = home.folder(stack) / FILE
     try:
         keys = json.loads(path.read_text())
     except FileNotFoundError:
-        raise NotStarted(f"{path} is not there: the embedded AWS was never started, run `make up`") from None
+        raise NotStarted(f"{path} does not exist: the AWS emulation has never been started. Run `make up`") from None
     return {
         "AWS_ENDPOINT_URL": stack.aws_url,
         "AWS_REGION": REGION,
@@ -40,15 +40,17 @@ class Session(boto3.Session):
         super().__init__(**keys)
         self.endpoint = endpoint
 
-    def client(self, *args, **kwargs):
+    def client(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a client of the local stack, unless endpoint_url names another one."""
         return super().client(*args, **{"endpoint_url": self.endpoint} | kwargs)
 
-    def resource(self, *args, **kwargs):
+    def resource(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a resource of the local stack, unless endpoint_url names another one."""
         return super().resource(*args, **{"endpoint_url": self.endpoint} | kwargs)
 
 
 def session(stack: config.LocalStack) -> boto3.Session:
-    """A session of the bootstrap user; NotStarted as client_env."""
+    """Return a session of the bootstrap user. Raise NotStarted as `client_env` does."""
     env = client_env(stack)
     return Session(
         stack.aws_url,

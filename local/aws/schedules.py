@@ -1,7 +1,7 @@
 """EventBridge Scheduler's universal targets: a schedule that is due calls the AWS API as its role.
 
-ministack's own ticker knows neither time zones nor `arn:aws:scheduler:::aws-sdk:<service>:<operation>`. Here such
-schedules are looked at every EVERY seconds; the call is made with the role's credentials and its policies decide.
+ministack's own scheduler knows neither time zones nor `arn:aws:scheduler:::aws-sdk:<service>:<operation>`. Here such
+schedules are checked every CHECK_SECONDS; the call is made with the role's credentials, and its policies decide.
 """
 
 import json
@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from botocore import xform_name
@@ -17,19 +17,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ministack.services import eventbridge, scheduler
 
 from include.settings import REGION
-from local.aws import compatibility as pins  # noqa: F401 - asserts the private names used below
-from local.aws.cloudformation.resources import lower
+from local.aws.cloudformation.handlers import lower_first
 from local.aws.iam import role_sessions as roles
 
 log = logging.getLogger(__name__)
 
-EVERY = 5.0  # seconds
-UNIVERSAL = "arn:aws:scheduler:::aws-sdk:"
+CHECK_SECONDS: Final = 5.0
+UNIVERSAL: Final = "arn:aws:scheduler:::aws-sdk:"
 Schedule = dict[str, Any]
 
 
 def is_due(schedule: Schedule, since: datetime, now: datetime) -> bool:
-    """Whether a cron schedule has a moment in (since, now], in its own time zone; aware datetimes."""
+    """Return whether a cron schedule has a moment in (since, now], in its own time zone. Both are aware datetimes."""
     fields = eventbridge._parse_cron_fields(schedule["ScheduleExpression"])
     if schedule["State"] != "ENABLED" or fields is None:
         return False
@@ -39,9 +38,9 @@ def is_due(schedule: Schedule, since: datetime, now: datetime) -> bool:
 
 
 def call(target: Schedule, name: str, endpoint: str) -> None:
-    """One call of a universal target, as its role; the service's error or NotTrusted if it is refused.
+    """Call a universal target once, as its role. Raise the service's error or NotTrusted when it is refused.
 
-    The members of its input begin in upper case, also where the service's own, like EKS's, do not.
+    The members of the target's input begin in upper case, also where the service's own, like EKS's, do not.
     """
     service, operation = target["Arn"].removeprefix(UNIVERSAL).split(":")
     session = roles.session(target["RoleArn"], "scheduler.amazonaws.com", name, REGION)
@@ -49,7 +48,7 @@ def call(target: Schedule, name: str, endpoint: str) -> None:
     arguments = json.loads(target.get("Input") or "{}")
     model = client.meta.service_model.operation_model(operation[:1].upper() + operation[1:])
     if not arguments.keys() <= model.input_shape.members.keys():
-        arguments = lower(arguments)
+        arguments = lower_first(arguments)
     getattr(client, xform_name(model.name))(**arguments)
 
 
@@ -60,9 +59,9 @@ def _due(since: datetime, now: datetime) -> Iterator[Schedule]:
 
 
 def run(end: threading.Event, endpoint: str) -> None:
-    """Until the end is set. What was due while nothing ran is not made up for; AWS would have been there."""
+    """Call what is due, until the end is set. What was due while this process did not run is not repeated later."""
     since = datetime.now(UTC)
-    while not end.wait(EVERY):
+    while not end.wait(CHECK_SECONDS):
         now = datetime.now(UTC)
         for schedule in _due(since, now):
             try:

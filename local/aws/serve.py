@@ -1,70 +1,74 @@
-"""The life of the embedded AWS: restore, listen, resume clusters, save, stop. Imported once the environment is set."""
+"""Serve the AWS emulation: restore its state, listen, resume clusters, save, stop.
+
+Import it once the environment is set: ministack reads it at import.
+"""
 
 import asyncio
-import contextlib
 import logging
 import os
 import threading
-import time
 import urllib.request
 from pathlib import Path
+from typing import cast
 
 from hypercorn.asyncio import serve as listen
 from hypercorn.config import Config
+from hypercorn.typing import ASGIFramework
 
-from local.aws import home, root, schedules, tagging
-from local.aws import recovery as interrupted
-from local.aws.cloudformation import operations_resources as operations  # noqa: F401 - patches of ministack
-from local.aws.cloudwatch import embedded_metrics as emf  # noqa: F401 - patches of ministack
-from local.aws.ec2 import network_interfaces as networks  # noqa: F401 - patches of ministack
-from local.aws.ecr import registry as ecr  # noqa: F401 - patches of ministack
-from local.aws.eks import clusters as eks
-from local.aws.eks import nodegroups
-from local.aws.iam import enforcement  # noqa: F401 - patches of ministack
+from local.aws import compatibility, home, recovery, root, schedules
+from local.aws.eks import clusters, reconciler, running_planes
+from local.aws.install import install
 from local.aws.persistence import Saver
 from local.aws.sagemaker import service as sagemaker
+from local.aws.waiting import wait_until
 from local.stack import config
 
 log = logging.getLogger(__name__)
 
 
-def wait_until_listening(stack: config.LocalStack) -> None:
-    """ministack restores its state before it answers."""
-    while True:
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"{stack.aws_url}/_ministack/health", timeout=5)
-            return
-        time.sleep(0.1)
+def run(stack: config.LocalStack) -> None:
+    """Serve on the local stack's port until SIGTERM."""
+    compatibility.check()
+    service = sagemaker.start(stack)
+    install(stack, service)
+    end = threading.Event()
+    saver = Saver(Path(os.environ["STATE_DIR"]))
+    threading.Thread(target=_after_start, args=(stack, saver, end), daemon=True, name="nodes").start()
+    asyncio.run(listen(cast(ASGIFramework, saver), _listener(stack)))  # until SIGTERM; ministack then saves its state
+    end.set()
+    (home.folder(stack) / "ready").unlink(missing_ok=True)
+    service.close()
+    running_planes.planes().stop_all()
 
 
-def after_start(stack: config.LocalStack, saver: Saver, end: threading.Event) -> None:
-    """Bring everything back, say that it is ready, then care for the nodes until the end."""
+def _listener(stack: config.LocalStack) -> Config:
+    listener = Config()
+    listener.bind = [f"127.0.0.1:{stack.aws}"]
+    listener.loglevel = "WARNING"
+    listener.graceful_timeout = 2
+    listener.keep_alive_timeout = 75
+    return listener
+
+
+def _after_start(stack: config.LocalStack, saver: Saver, end: threading.Event) -> None:
+    """Bring everything back, mark the service as ready, then reconcile clusters until the end."""
     try:
-        wait_until_listening(stack)
+        wait_until(lambda: _answers(stack), "the AWS emulation to listen")  # it restores its state before
         root.make_bootstrap_user(home.folder(stack))
-        interrupted.settle()
-        eks.resume()
+        recovery.fail_interrupted()
+        clusters.resume()
         threading.Thread(target=saver.run, args=(end,), daemon=True, name="saver").start()
         threading.Thread(target=schedules.run, args=(end, stack.aws_url), daemon=True, name="schedules").start()
         (home.folder(stack) / "ready").touch()
-        nodegroups.run(end)
+        reconciler.run(end)
     except Exception:
-        log.exception("the embedded AWS cannot go on")
-        os._exit(1)  # its supervisor starts it again
+        log.exception("the AWS emulation stops after an error; its supervisor starts it again")
+        os._exit(1)
 
 
-def run(stack: config.LocalStack) -> None:
-    """Serve on the local stack's port until SIGTERM."""
-    folder, end = home.folder(stack), threading.Event()
-    saver, jobs = Saver(Path(os.environ["STATE_DIR"])), sagemaker.start(stack)
-    sagemaker.register(jobs)
-    tagging.collect("sagemaker", lambda: ((arn, tagging.pairs(tags)) for arn, tags in jobs.store.tagged().items()))
-    listening = Config()
-    listening.bind, listening.loglevel = [f"127.0.0.1:{stack.aws}"], "WARNING"
-    listening.graceful_timeout, listening.keep_alive_timeout = 2, 75
-    threading.Thread(target=after_start, args=(stack, saver, end), daemon=True, name="nodes").start()
-    asyncio.run(listen(saver, listening))  # until SIGTERM; ministack then saves its state
-    end.set()
-    (folder / "ready").unlink(missing_ok=True)
-    jobs.close()
-    eks.PLANES.stop_all()
+def _answers(stack: config.LocalStack) -> bool:
+    try:
+        urllib.request.urlopen(f"{stack.aws_url}/_ministack/health", timeout=5)
+    except OSError:
+        return False
+    return True

@@ -1,17 +1,18 @@
-"""The Resource Groups Tagging API lists services that ministack leaves out: what teardown's inventory asks for."""
+"""List the tagged resources of services that ministack's tagging API leaves out: teardown's inventory asks for them."""
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from ministack.core import responses
 from ministack.services import alb, cloudwatch, cloudwatch_logs, ec2, eks, tagging
 
-from local.aws import compatibility as pins  # noqa: F401 - asserts the private names used below
+from local.aws.patches import Patch, replace
 
 Tags = list[dict[str, str]]
 Tagged = Iterable[tuple[str, Tags]]
 """ARN and tags of each resource of the caller's account and region."""
 
-_EC2_KINDS = {
+_EC2_KINDS: Final = {
     "vpc": "vpc",
     "subnet": "subnet",
     "igw": "internet-gateway",
@@ -27,11 +28,12 @@ _EC2_KINDS = {
 
 
 def pairs(tags: dict[str, str]) -> Tags:
+    """Return a dictionary of tags in the spelling of the API."""
     return [{"Key": name, "Value": value} for name, value in tags.items()]
 
 
 def _has_ended(instance: str) -> bool:
-    """Terminated, or forgotten after that; its tags stay."""
+    """Return whether an instance is terminated, or forgotten after that; its tags stay."""
     record = ec2._instances.get(instance)
     return record is None or record["State"]["Name"] in ("shutting-down", "terminated")
 
@@ -61,16 +63,16 @@ def _of_load_balancers() -> Tagged:
     return alb._tags.items()
 
 
-def collect(service: str, tagged: Callable[[], Tagged]) -> None:
-    """List one more service's resources; tagged is called in the scope of the caller's account and region."""
-    tagging._COLLECTORS[service] = tagged
+def collector(service: str, tagged: Callable[[], Tagged]) -> Patch:
+    """Return the patch that lists a service's resources; tagged is called in the caller's account and region."""
+    reason = f"GetResources leaves out resources of {service}"
+    return replace(tagging, "_COLLECTORS", tagged, reason, (service,))
 
 
-for _service, _tagged in {
-    "ec2": _of_ec2,
-    "eks": _of_eks,
-    "cloudwatch": _of_cloudwatch,
-    "logs": _of_logs,
-    "elasticloadbalancing": _of_load_balancers,
-}.items():
-    collect(_service, _tagged)
+PATCHES: Final = (
+    collector("ec2", _of_ec2),
+    collector("eks", _of_eks),
+    collector("cloudwatch", _of_cloudwatch),
+    collector("logs", _of_logs),
+    collector("elasticloadbalancing", _of_load_balancers),
+)

@@ -1,4 +1,4 @@
-"""The API server's client of a process node: calls, watches, events."""
+"""A client of the API server: calls, watches, Events. docs/decisions/0017-own-kubernetes-client.md gives the reason."""
 
 import asyncio
 import datetime
@@ -21,24 +21,32 @@ Object = dict[str, Any]
 
 UNREACHABLE = (aiohttp.ClientError, TimeoutError)
 WATCH_SECONDS = 300
+WATCH_RETRY_SECONDS = 1
 EVENT_SECONDS = 60
+Changed = Callable[[bool, Object], object]
+"""Called for a change of an object: (deleted, object)."""
 
 
 def now() -> str:
+    """Return the time as the API writes it."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def loopback(address: str) -> str:
-    """The address at which a pod or Service of the API really listens: 127.x.y.z for 10.x.y.z."""
+    """Return where a pod or Service with an address 10.x.y.z in the API listens: at 127.x.y.z."""
     return "127" + address[address.index(".") :]
 
 
 class Api:
-    """Needs a running event loop. Authenticates with the node certificate of a control plane's folder."""
+    """A client that logs in with the node certificate of a cluster's folder. Needs a running event loop.
 
-    def __init__(self, plane: Path) -> None:
-        self.url, pki = (plane / "server").read_text().strip(), plane / "pki"
-        certificate = pki / "node.crt", pki / "node.key"
+    tls_server: for an endpoint that only clients with a certificate of this cluster may use.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.url = (folder / "server").read_text().strip()
+        pki = folder / "pki"
+        certificate = (pki / "node.crt", pki / "node.key")
         client = ssl.create_default_context(cafile=str(pki / "ca.crt"))
         client.load_cert_chain(*certificate)
         self.tls_server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki / "ca.crt"))
@@ -51,17 +59,17 @@ class Api:
     async def call(
         self, method: str, path: str, body: Object | None = None, patch: str | None = None, **params: str
     ) -> Object:
-        """The answer's JSON; patch is merge or strategic-merge. ApiError for a status of 400 and above."""
+        """Return the answer's JSON; patch is merge or strategic-merge. ApiError for a status of 400 and above."""
         kind = f"application/{patch}-patch+json" if patch else "application/json"
         data = None if body is None else json.dumps(body)
         async with self.http.request(method, path, params=params, data=data, headers={"Content-Type": kind}) as reply:
-            answer = await reply.json(content_type=None)
+            answer: Object = await reply.json(content_type=None)
             if reply.status >= 400:
                 raise ApiError(reply.status, answer.get("message", ""))
             return answer
 
-    async def follow(self, path: str, changed: Callable[[bool, Object], object], **params: str) -> None:
-        """Lists, then watches for ever; calls changed(deleted, object) for each object and each change."""
+    async def follow(self, path: str, changed: Changed, **params: str) -> None:
+        """List, then watch until this is cancelled; call `changed` for each object and each change."""
         known: dict[str, Object] = {}
         while True:
             try:
@@ -71,25 +79,27 @@ class Api:
                     changed(True, known[uid])
                 for item in listed.values():
                     changed(False, item)
-                known, version = listed, page["metadata"]["resourceVersion"]
+                known = listed
+                version = page["metadata"]["resourceVersion"]
                 while version:
                     version = await self._watch(path, version, known, changed, params)
             except (ApiError, *UNREACHABLE, json.JSONDecodeError) as error:
-                log.warning("watch of %s: %r", path, error)
-                await asyncio.sleep(1)
+                log.warning("watch of %s ended, trying again: %r", path, error)
+                await asyncio.sleep(WATCH_RETRY_SECONDS)
 
     async def _watch(
-        self, path: str, version: str, known: dict[str, Object], changed: Callable, params: dict[str, str]
+        self, path: str, version: str, known: dict[str, Object], changed: Changed, params: dict[str, str]
     ) -> str | None:
-        """One watch; returns the version to go on from, None where that is too old and all must be listed again."""
+        """Watch once; return the version to continue from, None when it is too old and all must be listed again."""
         query = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true", **params}
         query["timeoutSeconds"] = str(WATCH_SECONDS)
-        patience = aiohttp.ClientTimeout(total=None, sock_read=WATCH_SECONDS + 30)
-        async with self.http.get(path, params=query, timeout=patience) as reply:
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=WATCH_SECONDS + 30)
+        async with self.http.get(path, params=query, timeout=timeout) as reply:
             reply.raise_for_status()
             async for line in reply.content:
                 event = json.loads(line)
-                kind, item = event["type"], event["object"]
+                kind = event["type"]
+                item = event["object"]
                 if kind == "ERROR":
                     return None
                 version = item["metadata"]["resourceVersion"]
@@ -103,23 +113,26 @@ class Api:
         return version
 
     async def close(self) -> None:
+        """Close all connections."""
         await self.http.close()
 
 
 class Events:
-    """What `kubectl describe` shows; the same message about an object no more than once a minute."""
+    """Posts Events (shown by `kubectl describe`): the same message about an object at most once a minute."""
 
     def __init__(self, api: Api, component: str, host: str) -> None:
-        self.api, self.source = api, {"component": component, "host": host}
-        self.said: dict[tuple[str, str, str], float] = {}
+        self._api = api
+        self._source = {"component": component, "host": host}
+        self._posted: dict[tuple[str, str, str], float] = {}
 
     async def post(self, about: Object, reason: str, message: str, warning: bool = False) -> None:
-        """`about` has apiVersion, kind, namespace, name and uid."""
-        key, clock = (about["uid"], reason, message), time.monotonic()
-        self.said = {said: when for said, when in self.said.items() if clock - when < EVENT_SECONDS}
-        if key in self.said:
+        """Post an Event about an object; `about` has apiVersion, kind, namespace, name and uid."""
+        key = (about["uid"], reason, message)
+        clock = time.monotonic()
+        self._posted = {posted: when for posted, when in self._posted.items() if clock - when < EVENT_SECONDS}
+        if key in self._posted:
             return
-        self.said[key] = clock
+        self._posted[key] = clock
         event = {
             "metadata": {"generateName": f"{about['name']}.", "namespace": about["namespace"]},
             "involvedObject": about,
@@ -129,9 +142,9 @@ class Events:
             "count": 1,
             "firstTimestamp": now(),
             "lastTimestamp": now(),
-            "source": self.source,
+            "source": self._source,
         }
         try:
-            await self.api.call("POST", f"/api/v1/namespaces/{about['namespace']}/events", event)
-        except (ApiError, *UNREACHABLE) as error:  # the namespace may be ending
-            log.info("event %s of %s: %s", reason, about["name"], error)
+            await self._api.call("POST", f"/api/v1/namespaces/{about['namespace']}/events", event)
+        except (ApiError, *UNREACHABLE) as error:  # the namespace may be terminating
+            log.info("cannot post event %s of %s: %s", reason, about["name"], error)

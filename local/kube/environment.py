@@ -1,4 +1,4 @@
-"""What a container is told: environment, command line, paths. Pure functions on objects of the API."""
+"""Variables, references and paths of a container. Pure functions on objects of the API."""
 
 import json
 import re
@@ -9,9 +9,9 @@ from local.kube.api import Object, loopback
 
 
 def localize(text: str, mounts: Mapping[str, str], address: str) -> str:
-    """A text of the pod's manifest for this machine: mount paths become directories, 0.0.0.0 the pod's address.
+    """Return a text of a manifest for this machine: mount paths become directories, 0.0.0.0 the pod's address.
 
-    All in one pass, the longest mount path first: a directory that was put in is not looked at again.
+    All in one pass, the longest mount path first: a directory that replaced a path is not replaced again.
     """
     paths = sorted(mounts, key=len, reverse=True)
     patterns = [rf"(?<![\w./-]){re.escape(path)}(?![\w.-])" for path in paths]
@@ -20,20 +20,20 @@ def localize(text: str, mounts: Mapping[str, str], address: str) -> str:
 
 
 def expand(text: str, env: Mapping[str, str]) -> str:
-    """$(NAME) becomes the variable's value, where there is one; $$(NAME) is an escaped $(NAME)."""
+    """Replace $(NAME) by the variable's value, if it has one; $$(NAME) is an escaped $(NAME)."""
     return re.sub(
         r"\$(\$)?\(([\w.-]+)\)", lambda match: match[0][1:] if match[1] else env.get(match[2], match[0]), text
     )
 
 
 def field(pod: Object, path: str, address: str) -> str:
-    """The value of a fieldRef; address is where the pod listens."""
+    """Return the value of a fieldRef; address is where the pod listens."""
     if path in ("status.podIP", "status.podIPs"):
         return address
     if path in ("status.hostIP", "status.hostIPs"):
         return "127.0.0.1"
     if match := re.fullmatch(r"metadata\.(labels|annotations)\['(.+)'\]", path):
-        return pod["metadata"].get(match[1], {}).get(match[2], "")
+        return str(pod["metadata"].get(match[1], {}).get(match[2], ""))
     section, _, name = path.partition(".")
     value = pod[section].get(name, "")
     if isinstance(value, dict):
@@ -42,22 +42,24 @@ def field(pod: Object, path: str, address: str) -> str:
 
 
 def resource(reference: Object, container: Object, capacity: Mapping[str, str]) -> str:
-    """The value of a resourceFieldRef: of the container, else what its node has."""
+    """Return the value of a resourceFieldRef: of the container, else of its node."""
     section, _, name = reference["resource"].partition(".")
     amount = container.get("resources", {}).get(section, {}).get(name) or capacity[name]
     return str(quantity.in_units(amount, reference.get("divisor", "0")))
 
 
 def service_links(services: Iterable[Object], namespace: str, listen: Callable[[int], int]) -> dict[str, str]:
-    """<NAME>_SERVICE_HOST, <NAME>_SERVICE_PORT and <NAME>_PORT of the Services of a namespace.
+    """Return <NAME>_SERVICE_HOST, <NAME>_SERVICE_PORT and <NAME>_PORT of the Services of a namespace.
 
-    listen: the port at which a Service port is really reached.
+    listen: from a Service's port to the port at which it listens.
     """
     env: dict[str, str] = {}
     for item in services:
-        spec, name = item["spec"], re.sub(r"\W", "_", item["metadata"]["name"]).upper()
+        spec = item["spec"]
+        name = re.sub(r"\W", "_", item["metadata"]["name"]).upper()
         if item["metadata"]["namespace"] == namespace and spec.get("clusterIP", "None") not in ("", "None"):
-            host, port = loopback(spec["clusterIP"]), listen(spec["ports"][0]["port"])
+            host = loopback(spec["clusterIP"])
+            port = listen(spec["ports"][0]["port"])
             env |= {f"{name}_SERVICE_HOST": host, f"{name}_SERVICE_PORT": str(port)}
             env[f"{name}_PORT"] = f"tcp://{host}:{port}"
     return env

@@ -1,4 +1,4 @@
-"""What a process node says when something does not work."""
+"""The errors of nodes: refusals of the API server, and containers that cannot start."""
 
 
 class ApiError(Exception):
@@ -10,8 +10,9 @@ class ApiError(Exception):
 
 
 class CannotStart(Exception):
-    """Why a container cannot start yet, in Kubernetes' words: a reason such as ErrImagePull, and a message."""
+    """Why a container cannot start yet, as Kubernetes reports it: a reason such as ErrImagePull, and a message."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(f"{reason}: {message}")
-        self.reason, self.message = reason, message
+        self.reason = reason
+        self.message = message

@@ -1,6 +1,6 @@
-"""The certificates of a control plane, made once per cluster: two authorities, one key pair a component, the token key.
+"""The certificates of a control plane, made once: two authorities, a key pair per component, the key of tokens.
 
-`node`, `admin` and `metrics-server` are of system:masters: what runs here is the cluster's owner.
+`node`, `admin` and `metrics-server` are in the group system:masters: they run as the owner of the cluster.
 """
 
 import datetime as dt
@@ -14,22 +14,24 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 MASTERS: Final = "system:masters"
-CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
-LIFE: Final = dt.timedelta(days=3650)
+CLIENT: Final = ExtendedKeyUsageOID.CLIENT_AUTH
+SERVER: Final = ExtendedKeyUsageOID.SERVER_AUTH
+VALIDITY: Final = dt.timedelta(days=3650)
 LOOPBACK: Final = "127.0.0.1"
 
 Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
 def make(folder: Path, service_address: str) -> None:
-    """Write <name>.crt and <name>.key, sa.key and sa.pub into `folder`; nothing when they are there already.
+    """Write <name>.crt and <name>.key, sa.key and sa.pub into `folder`; do nothing when they exist already.
 
-    service_address: what the Service `kubernetes` gets, the first of the service range.
+    service_address: of the Service `kubernetes`, the first of the service range.
     """
     if (folder / "sa.pub").exists():
         return
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ca, front = _authority(folder, "ca", "kube-ca"), _authority(folder, "front-ca", "front-proxy-ca")
+    ca = _authority(folder, "ca", "kube-ca")
+    front = _authority(folder, "front-ca", "front-proxy-ca")
     services = [f"kubernetes{suffix}" for suffix in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
     _certificate(folder, "apiserver", ca, "kube-apiserver", [SERVER], [*services, "localhost", service_address])
     _certificate(folder, "kubelet-client", ca, "kube-apiserver-kubelet-client", [CLIENT], group=MASTERS)
@@ -47,6 +49,7 @@ def make(folder: Path, service_address: str) -> None:
 
 
 def _authority(folder: Path, name: str, common_name: str) -> Authority:
+    """Write the certificate and the key of an authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(common_name)
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)  # sign, certificates, CRLs
@@ -67,7 +70,7 @@ def _certificate(
     hosts: list[str] | None = None,
     group: str | None = None,
 ) -> None:
-    """hosts: DNS names and addresses of a server; it is always also that of 127.0.0.1."""
+    """Write a certificate and its key. hosts: DNS names and addresses of a server, in addition to 127.0.0.1."""
     issuer, issuer_key = authority
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder(_name(common_name, group), issuer.subject, key.public_key())
@@ -83,7 +86,7 @@ def _certificate(
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
     begin = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
-    return builder.serial_number(x509.random_serial_number()).not_valid_before(begin).not_valid_after(begin + LIFE)
+    return builder.serial_number(x509.random_serial_number()).not_valid_before(begin).not_valid_after(begin + VALIDITY)
 
 
 def _name(common_name: str, group: str | None = None) -> x509.Name:

@@ -8,7 +8,7 @@ FACTORS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
 def parse(text: str) -> float:
-    """The number that a quantity stands for, in cores or bytes; ValueError names a malformed one."""
+    """Return the number that a quantity stands for, in cores or bytes; ValueError names a malformed quantity."""
     match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([A-Za-z]*)", text)
     if not match or match[2] not in FACTORS:
         raise ValueError(f"{text!r} is not a quantity such as 500m or 2Gi")
@@ -16,5 +16,5 @@ def parse(text: str) -> float:
 
 
 def in_units(amount: str, divisor: str) -> int:
-    """How many divisors an amount is, rounded up, as resourceFieldRef gives it; a divisor of 0 means 1."""
+    """Return an amount in units of the divisor, rounded up, as resourceFieldRef does; a divisor of 0 means 1."""
     return math.ceil(round(parse(amount) / (parse(divisor) or 1), 9))

@@ -1,4 +1,4 @@
-"""The processes of a container: those of the session that its main process leads."""
+"""The processes of a container: the session that its main process leads."""
 
 import contextlib
 import os
@@ -11,34 +11,37 @@ import psutil
 
 @dataclass
 class Usage:
+    """What a session uses."""
+
     cpu: float = 0.0
-    """Seconds, with those of ended children that were waited for."""
+    """Seconds, including ended children that were waited for."""
     memory: int = 0
     """Resident bytes."""
 
 
-def _of_all() -> Iterator[tuple[int, int]]:
+def _sessions() -> Iterator[tuple[int, int]]:
+    """Yield the pid and the session of each process."""
     for pid in psutil.pids():
         with contextlib.suppress(OSError):
             yield pid, os.getsid(pid)
 
 
 def usage(leaders: set[int]) -> dict[int, Usage]:
-    """What the sessions of these leaders use now."""
-    found = {leader: Usage() for leader in leaders}
-    for pid, leader in _of_all():
-        if leader in found:
+    """Return what the sessions of these leaders use now."""
+    usages = {leader: Usage() for leader in leaders}
+    for pid, leader in _sessions():
+        if leader in usages:
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(pid)
-                found[leader].cpu += sum(process.cpu_times()[:4])
-                found[leader].memory += process.memory_info().rss
-    return found
+                usages[leader].cpu += sum(process.cpu_times()[:4])
+                usages[leader].memory += process.memory_info().rss
+    return usages
 
 
 def kill(leader: int) -> None:
-    """SIGKILL to each process of a session, also to those that are forked meanwhile."""
+    """Send SIGKILL to each process of a session, also to those that are forked meanwhile."""
     killed: set[int] = set()
-    while fresh := {pid for pid, session in _of_all() if session == leader} - killed:
+    while fresh := {pid for pid, session in _sessions() if session == leader} - killed:
         for pid in fresh:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -16,7 +16,7 @@ PLAIN_MODE = 0o644
 
 @dataclass
 class Sources:
-    """Where the values of a pod come from: its namespace's configMaps and secrets, tokens of its service account."""
+    """The sources of a pod's values: configMaps and secrets of its namespace, tokens of its service account."""
 
     api: Api
     pod: Object
@@ -25,10 +25,11 @@ class Sources:
 
     @property
     def namespace(self) -> str:
+        """The path of the pod's namespace in the API."""
         return f"/api/v1/namespaces/{self.pod['metadata']['namespace']}"
 
     async def data(self, kind: str, name: str, optional: bool = False) -> dict[str, bytes]:
-        """The content of a configMap or secret (kind: configmaps, secrets); {} if it is optional and not there."""
+        """Return the content of a configMap or secret (kind: configmaps, secrets); {} if it is optional and missing."""
         try:
             item = await self.api.call("GET", f"{self.namespace}/{kind}/{name}")
         except ApiError as error:
@@ -37,12 +38,13 @@ class Sources:
             if optional:
                 return {}
             raise CannotStart("CreateContainerConfigError", f'{kind[:-1]} "{name}" not found') from error
-        plain, coded = ("stringData", "data") if kind == "secrets" else ("data", "binaryData")
-        found = {key: value.encode() for key, value in (item.get(plain) or {}).items()}
-        return found | {key: base64.b64decode(value) for key, value in (item.get(coded) or {}).items()}
+        plain = "stringData" if kind == "secrets" else "data"
+        encoded = "data" if kind == "secrets" else "binaryData"
+        texts = {key: value.encode() for key, value in (item.get(plain) or {}).items()}
+        return texts | {key: base64.b64decode(value) for key, value in (item.get(encoded) or {}).items()}
 
     async def key(self, kind: str, reference: Object) -> str | None:
-        """The value of a configMapKeyRef or secretKeyRef; None for an optional one that is not there."""
+        """Return the value of a configMapKeyRef or secretKeyRef; None for an optional one that is missing."""
         data = await self.data(kind, reference["name"], reference.get("optional", False))
         if reference["key"] in data:
             return data[reference["key"]].decode()
@@ -52,9 +54,9 @@ class Sources:
         raise CannotStart("CreateContainerConfigError", message)
 
     async def token(self, audience: str, seconds: int) -> bytes:
-        """A token of the service account that ends with the pod; the same one until it must be renewed."""
-        text, until = self.tokens.get((audience, seconds), (b"", 0.0))
-        if time.time() >= until:
+        """Return a token of the service account that ends with the pod; the same one until it must be renewed."""
+        text, renew_at = self.tokens.get((audience, seconds), (b"", 0.0))
+        if time.time() >= renew_at:
             meta = self.pod["metadata"]
             bound = {"kind": "Pod", "apiVersion": "v1", "name": meta["name"], "uid": meta["uid"]}
             spec = {"audiences": [audience] if audience else [], "expirationSeconds": seconds, "boundObjectRef": bound}
@@ -65,7 +67,7 @@ class Sources:
         return text
 
     async def files(self, source: Object) -> dict[str, bytes]:
-        """{relative path: content} of a volume, or of one source of a projected volume."""
+        """Return {relative path: content} of a volume, or of one source of a projected volume."""
         if token := source.get("serviceAccountToken"):
             content = await self.token(token.get("audience", ""), token.get("expirationSeconds", 3600))
             return {token["path"]: content}
@@ -77,35 +79,36 @@ class Sources:
             }
         for name, kind in (("configMap", "configmaps"), ("secret", "secrets")):
             if reference := source.get(name):
-                called = reference.get("name") or reference["secretName"]
+                object_name = reference.get("name") or reference["secretName"]
                 optional = reference.get("optional", False)
-                return select(await self.data(kind, called, optional), reference.get("items"), called, optional)
+                data = await self.data(kind, object_name, optional)
+                return select(data, reference.get("items"), object_name, optional)
         return {}
 
 
-def select(data: dict[str, bytes], items: list[Object] | None, called: str, optional: bool) -> dict[str, bytes]:
-    """The keys of a configMap or secret that a volume names, under the paths that it gives them; without items all."""
+def select(data: dict[str, bytes], items: list[Object] | None, object_name: str, optional: bool) -> dict[str, bytes]:
+    """Return the keys that a volume names of a configMap or secret, by the paths it gives them; without items all."""
     if not items:
         return data
     missing = [item["key"] for item in items if item["key"] not in data]
     if missing and not optional:
-        raise CannotStart("CreateContainerConfigError", f"{called} has no key {', '.join(missing)}")
+        raise CannotStart("CreateContainerConfigError", f"{object_name} has no key {', '.join(missing)}")
     return {item["path"]: data[item["key"]] for item in items if item["key"] in data}
 
 
 def parts(volume: Object) -> list[Object]:
-    """The sources of a volume: those of a projected one, else itself."""
+    """Return the sources of a volume: those of a projected volume, else the volume itself."""
     return volume["projected"].get("sources", []) if "projected" in volume else [volume]
 
 
 def mode(volume: Object) -> int:
-    """Permissions of a volume's files (defaultMode)."""
+    """Return the permissions of a volume's files (defaultMode)."""
     kinds = (volume.get(kind, {}) for kind in ("configMap", "secret", "projected", "downwardAPI"))
     return next((kind["defaultMode"] for kind in kinds if "defaultMode" in kind), PLAIN_MODE)
 
 
 def write(root: Path, files: dict[str, bytes], permissions: int) -> None:
-    """Makes root hold exactly these files; each changed one is replaced in one step."""
+    """Make a folder hold exactly these files; replace each changed file in one step."""
     root.mkdir(parents=True, exist_ok=True)
     for path, data in files.items():
         target = root / path
@@ -116,13 +119,13 @@ def write(root: Path, files: dict[str, bytes], permissions: int) -> None:
         fresh.write_bytes(data)
         fresh.chmod(permissions | 0o400)
         fresh.replace(target)
-    for found in list(root.rglob("*")):
-        if found.is_file() and str(found.relative_to(root)) not in files:
-            found.unlink()
+    for existing in list(root.rglob("*")):
+        if existing.is_file() and str(existing.relative_to(root)) not in files:
+            existing.unlink()
 
 
 async def fill(folder: Path, volumes: list[Object], sources: Sources) -> None:
-    """Writes all volumes of a pod below folder, each in a directory of its name. Done again, it renews them."""
+    """Write all volumes of a pod below folder, each in a directory of its name. A repetition renews them."""
     for volume in volumes:
         root = folder / volume["name"]
         if "emptyDir" in volume:
@@ -135,11 +138,11 @@ async def fill(folder: Path, volumes: list[Object], sources: Sources) -> None:
 
 
 def mounts(folder: Path, container: Object) -> dict[str, str]:
-    """{mountPath: directory or file that stands for it} of a container; a missing subPath becomes a directory."""
-    found = {}
+    """Return {mountPath: directory or file that stands for it} of a container; make a missing subPath a directory."""
+    targets = {}
     for mount in container.get("volumeMounts", []):
         target = folder / mount["name"] / mount.get("subPath", "")
         if not target.exists():
             target.mkdir(parents=True)
-        found[mount["mountPath"].rstrip("/")] = str(target)
-    return found
+        targets[mount["mountPath"].rstrip("/")] = str(target)
+    return targets

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dotenv.parser import parse_stream
+
 from include.settings import PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,17 +50,24 @@ def cache_dir() -> Path:
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """The KEY=value lines of an .env file; {} if there is none. ConfigError names a malformed line."""
-    found = {}
-    for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
-        line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        key, separator, value = line.partition("=")
-        if not separator or not key.isidentifier():
-            raise ConfigError(f"{path}:{number}: expected KEY=value, found {line!r}")
-        found[key] = value.strip().strip("'\"")
-    return found
+    """Return the keys and values of an .env file; {} if there is none. Raise ConfigError for a malformed line.
+
+    $NAME in a value is not replaced: a value means the same wherever the file is read.
+    """
+    if not path.exists():
+        return {}
+    env: dict[str, str] = {}
+    with path.open(encoding="utf-8") as file:
+        for binding in parse_stream(file):
+            if binding.key is None and not binding.error:  # a comment, or nothing
+                continue
+            if binding.error or binding.value is None or not str(binding.key).isidentifier():
+                text = binding.original.string
+                before = text[: len(text) - len(text.lstrip())]  # dotenv counts blank lines to the line below them
+                number = binding.original.line + before.count("\n")
+                raise ConfigError(f"{path}:{number}: expected KEY=value, found {text.strip()!r}")
+            env[str(binding.key)] = binding.value
+    return env
 
 
 @dataclass(frozen=True)
@@ -83,12 +92,6 @@ class LocalStack:
         """Second octet of Service addresses: the API shows 10.<octet>.x.y, the proxy listens on 127.<octet>.x.y."""
         return 16 + 16 * self.block
 
-    def pod_octet(self, slot: int) -> int:
-        """Second octet of the pod addresses of the node in `slot` (0 to 14)."""
-        if not 0 <= slot < 15:
-            raise ConfigError(f"a local stack has room for 15 nodes, not for one in slot {slot}")
-        return self.service_octet + 1 + slot
-
 
 def free(port: int, address: str = "127.0.0.1") -> bool:
     with socket.socket() as probe:
@@ -103,7 +106,7 @@ def free(port: int, address: str = "127.0.0.1") -> bool:
 def any_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

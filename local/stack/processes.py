@@ -1,59 +1,11 @@
-"""Finds and ends the processes of a local stack by a variable that each of them carries in its environment."""
+"""Find and end the processes of a local stack by a variable that each of them carries in its environment."""
 
-import contextlib
-import ctypes
-import os
-import signal
-import sys
-
-import psutil
-
+from local.kube.processes import die_with_parent, is_alive, marked, terminate
 from local.stack import config
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def marked(name: str, value: str) -> list[int]:
-    """Living processes, without the caller, whose environment has name=value."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get(name) == value and is_alive(process.pid):
-                found.append(process.pid)
-    return found
+__all__ = ["die_with_parent", "is_alive", "marked", "members", "terminate"]
 
 
 def members(state: str) -> list[int]:
-    """Processes of the local stack with this state folder, without the caller."""
+    """Return the processes of the local stack with this state folder, without the caller."""
     return marked(config.MARK, state)
-
-
-def terminate(pids: list[int], grace: float) -> None:
-    """SIGTERM, and after `grace` seconds SIGKILL; returns when all are gone."""
-    processes = []
-    for pid in pids:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            processes.append(psutil.Process(pid))
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, living = psutil.wait_procs(processes, timeout=grace)
-    for process in living:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(living, timeout=5)
-
-
-def die_with_parent() -> None:
-    """For `preexec_fn`: this child gets SIGTERM when the thread that started it ends. Linux only."""
-    if _LIBC:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

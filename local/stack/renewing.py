@@ -1,5 +1,6 @@
 """boto3 sessions whose credentials are fetched again before they expire, and which read botocore's files once."""
 
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -20,10 +21,26 @@ class Credentials(TypedDict):
     Expiration: str
 
 
+class _WithoutTexts(botocore.loaders.JSONFileLoader):
+    """botocore's data files without their documentation, which is most of them (EC2: 60 MB as Python objects)."""
+
+    def _load_file(self, full_path: str, open_method: Callable[..., Any]) -> Any:
+        if not Path(full_path).is_file():
+            return None
+        with open_method(full_path, "rb") as file:
+            return json.loads(file.read(), object_pairs_hook=_without_texts)
+
+
+def _without_texts(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object with empty texts; a member of a shape that is itself called documentation is no text, and stays."""
+    return {name: "" if name == "documentation" and isinstance(value, str) else value for name, value in pairs}
+
+
 @cache
 def _loader() -> botocore.loaders.Loader:
-    """botocore's data files as Python objects, of all sessions: they take 10 MB and 0.1 s of CPU each time."""
-    return botocore.loaders.Loader(extra_search_paths=[str(Path(boto3.__file__).parent / "data")])
+    """botocore's data files, read once for all sessions."""
+    boto3_data = Path(boto3.__file__).parent / "data"
+    return botocore.loaders.Loader(extra_search_paths=[str(boto3_data)], file_loader=_WithoutTexts())
 
 
 def core() -> Any:

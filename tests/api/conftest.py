@@ -1,4 +1,4 @@
-"""A tiny bundle, a stub of AWS, the application in this process and the server in its own."""
+"""Fixtures: a tiny bundle, a stub of AWS, the application in this process, the server in its own process."""
 
 import asyncio
 import io
@@ -6,12 +6,11 @@ import json
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -25,7 +24,9 @@ from include.baskets import bundle
 from tests.api import tiny
 from tests.api.stub_aws import ARN, BUCKET, KEY, StubAws
 from tests.listening import Listening
+from tests.waiting import until
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv/api/bin/python"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -33,7 +34,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret
 
 @dataclass(frozen=True)
 class Release:
-    """A bundle on disk and packed, and the environment that a release gives to the process that serves it."""
+    """A bundle as a folder and as an archive, and the environment variables of the process that serves it."""
 
     directory: Path
     archive: bytes
@@ -75,7 +76,7 @@ def aws(release: Release) -> Iterator[StubAws]:
 
 @pytest.fixture
 def aws_environment(aws: StubAws, monkeypatch: pytest.MonkeyPatch) -> StubAws:
-    """This process's boto3 talks to the stub."""
+    """Direct the boto3 of this process to the stub."""
     for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL": aws.url}).items():
         monkeypatch.setenv(name, value)
     return aws
@@ -87,24 +88,24 @@ class Client:
     def __init__(self, app: Any) -> None:
         self.app = app
 
-    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        async def ask() -> httpx.Response:
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        async def send() -> httpx.Response:
             transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
-                return await client.request(method, path, **more)
+                return await client.request(method, path, **options)
 
-        return asyncio.run(ask())
+        return asyncio.run(send())
 
-    def get(self, path: str, **more: Any) -> httpx.Response:
-        return self.request("GET", path, **more)
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
 
-    def post(self, path: str, **more: Any) -> httpx.Response:
-        return self.request("POST", path, **more)
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **options)
 
 
 @dataclass
 class Served:
-    """The application in this process, with a bundle loaded; `lines` are the log's, parsed."""
+    """The application in this process, with a bundle loaded; `lines` are the parsed lines of its log."""
 
     client: Client
     state: State
@@ -120,16 +121,19 @@ class Served:
 
 @pytest.fixture
 def serve(release: Release, loaded: bundle.Bundle) -> Callable[..., Served]:
-    """Builds the application with changed settings: serve(API_KEY=...)."""
+    """Build the application with changed settings: serve(API_KEY=...)."""
 
     def build(loaded_bundle: bundle.Bundle | None = loaded, **changes: str) -> Served:
         config = release.config(**changes)
-        state, metrics, stream = State(config), Metrics(), io.BytesIO()
+        state = State(config)
+        metrics = Metrics()
+        stream = io.BytesIO()
         log = Log(stream, config.log_level, release=config.release_id)
         if loaded_bundle is not None:
-            facts = {"bundle_digest": config.bundle_digest, "accuracy": "0.99", "macro_f1": "0.98"}
-            state.package = Package(ARN, "Approved", "approved by a person", "2026-11-24", facts)
-            state.bundle, state.reason = loaded_bundle, "ready"
+            metadata = {"bundle_digest": config.bundle_digest, "accuracy": "0.99", "macro_f1": "0.98"}
+            state.package = Package(ARN, "Approved", "approved by a person", "2026-11-24", metadata)
+            state.bundle = loaded_bundle
+            state.reason = "ready"
         app = create_app(state, log, metrics)
         return Served(Client(app), state, metrics, log, stream)
 
@@ -142,7 +146,7 @@ def served(serve: Callable[..., Served]) -> Served:
 
 
 class Process(Listening):
-    """`python -m api` as a release starts it. `lines` are what it logged so far."""
+    """`python -m api` as a release starts it. `lines` are the log lines so far."""
 
     def __init__(self, environment: dict[str, str], log: Path) -> None:
         with socket.socket() as probe:
@@ -161,17 +165,18 @@ class Process(Listening):
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._log.read_text().splitlines() if line.endswith("}")]
+        complete = self._log.read_text().rpartition("\n")[0]  # the last line may be half written
+        return [json.loads(line) for line in complete.splitlines()]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line.get("event") == name]
 
-    def until(self, what: Callable[[], Any], seconds: float = 15) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (result := what()):
-            assert time.monotonic() < deadline, f"not within {seconds} s; log: {self._log.read_text()}"
-            time.sleep(0.02)
-        return result
+    def until(self, condition: Callable[[], T], seconds: float = 60) -> T:
+        """Return the first true result of the condition; fail with the log after `seconds`."""
+        try:
+            return until(condition, seconds, longest=0.05)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; log: {self._log.read_text()}") from None
 
     def until_ready(self) -> None:
         self.until(lambda: self.get("/ready") == 200)
@@ -196,14 +201,14 @@ def serving(release: Release, log: Path, **changes: str) -> Iterator[Process]:
 
 @pytest.fixture
 def start(release: Release, aws: StubAws, tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Starts servers against the stub: start(DRAIN_SECONDS="1"); ends what a test leaves."""
-    begun: list[Process] = []
+    """Start servers that use the stub: start(DRAIN_SECONDS="1"); end them after the test."""
+    processes: list[Process] = []
 
-    def begin(**changes: str) -> Process:
+    def start_process(**changes: str) -> Process:
         environment = release.environment | CREDENTIALS | {"AWS_ENDPOINT_URL": aws.url} | changes
-        begun.append(Process(environment, tmp_path / f"api-{len(begun)}.log"))
-        return begun[-1]
+        processes.append(Process(environment, tmp_path / f"api-{len(processes)}.log"))
+        return processes[-1]
 
-    yield begin
-    for process in begun:
+    yield start_process
+    for process in processes:
         process.kill()

@@ -1,4 +1,4 @@
-"""A loopback server that answers the two calls the API makes to AWS, and can be told to misbehave."""
+"""A loopback server that answers the API's two calls to AWS, with settings for wrong answers and no answers."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ KEY = "artifacts/releases/r-1/model.tar.gz"
 
 
 class StubAws:
-    """`approval`, `digest` and `objects` (path to bytes) are what it answers; `stop` and `start` keep the port."""
+    """Answers with `approval`, `digest` and `objects` (path to bytes). `stop` and `start` keep the port."""
 
     def __init__(self, digest: str, objects: dict[str, bytes]) -> None:
         self.approval, self.digest, self.objects = "Approved", digest, objects

@@ -1,4 +1,4 @@
-"""Settings: what is missing, wrong, unknown or unsafe stops the start and is named."""
+"""Settings: a missing, invalid, unknown or unsafe one is refused and named."""
 
 import pytest
 
@@ -7,24 +7,24 @@ from api.errors import ConfigError
 from tests.api.conftest import Release
 
 
-def test_a_release_is_enough(release: Release) -> None:
+def test_variables_of_a_release_suffice(release: Release) -> None:
     config = load(release.environment)
 
     assert config.model_version == "3"
     assert config.keep_alive_seconds > 350  # an NLB's idle timeout
 
 
-def test_an_empty_api_key_means_none(release: Release) -> None:
+def test_empty_api_key_means_no_key(release: Release) -> None:
     assert load(release.environment | {"API_KEY": ""}).api_key is None
 
 
-def test_an_empty_placeholder_is_refused(release: Release) -> None:
+def test_empty_value_is_refused(release: Release) -> None:
     with pytest.raises(ConfigError, match="MODEL_PACKAGE_ARN"):
         load(release.environment | {"MODEL_PACKAGE_ARN": ""})
 
 
 @pytest.mark.parametrize("name", ["RELEASE_ID", "MODEL_PACKAGE_ARN", "MODEL_DATA_URL", "BUNDLE_DIGEST"])
-def test_a_missing_value_is_named(release: Release, name: str) -> None:
+def test_missing_setting_is_named(release: Release, name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         load({key: value for key, value in release.environment.items() if key != name})
 
@@ -43,17 +43,17 @@ def test_a_missing_value_is_named(release: Release, name: str) -> None:
         ("DRAIN_SECONDS", "3600"),
     ],
 )
-def test_an_unsafe_value_is_refused(release: Release, name: str, value: str) -> None:
+def test_unsafe_value_is_refused_and_not_shown(release: Release, name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name) as refusal:
         load(release.environment | {name: value})
 
     assert value not in str(refusal.value)
 
 
-def test_a_typing_error_in_a_name_is_refused(release: Release) -> None:
+def test_unknown_setting_is_refused(release: Release) -> None:
     with pytest.raises(ConfigError, match="PREDICTION_LOG_SAMPEL"):
         load(release.environment | {"PREDICTION_LOG_SAMPEL": "0.5"})
 
 
-def test_the_key_is_not_shown(release: Release) -> None:
+def test_api_key_is_not_shown(release: Release) -> None:
     assert "k" * 20 not in repr(load(release.environment | {"API_KEY": "k" * 20}))

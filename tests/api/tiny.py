@@ -1,4 +1,4 @@
-"""A tiny but real bundle, the archive that SageMaker would make of it, and baskets to score with it."""
+"""Build a tiny but real bundle, its archive as SageMaker packs it, and baskets to score with it."""
 
 import random
 import tarfile
@@ -15,7 +15,7 @@ PRODUCTS = [f"PRD{number:07d}" for number in range(40)]
 
 
 def basket(seed: int, lines: int | None = None, known: bool = True) -> dict[str, Any]:
-    """A valid basket as a client sends it; with known=False, of products that the bundle has never seen."""
+    """Return a valid basket as a client sends it; known=False: with products that the bundle does not know."""
     draw = random.Random(seed)
     codes = PRODUCTS if known else [f"NEW{number}" for number in range(600)]
     chosen = draw.choices(codes, k=lines or draw.randint(1, 12))
@@ -32,7 +32,7 @@ def basket(seed: int, lines: int | None = None, known: bool = True) -> dict[str,
 
 
 def write_bundle(directory: Path) -> str:
-    """Write the bundle's members into `directory`; its digest."""
+    """Write the bundle's members into `directory` and return its digest."""
     # here, so that a worker that writes no bundle does not import them: seconds of CPU
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType
@@ -59,7 +59,7 @@ def write_bundle(directory: Path) -> str:
 
 
 def archive(directory: Path, path: Path) -> Path:
-    """model.tar.gz as SageMaker makes it."""
+    """Pack `directory` into `path` as SageMaker packs model.tar.gz."""
     with tarfile.open(path, "w:gz") as tar:
         for member in sorted(directory.iterdir()):
             tar.add(member, member.name)

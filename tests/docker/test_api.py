@@ -166,8 +166,9 @@ def test_it_holds_only_what_it_runs(api_image: str, run: Callable[..., Container
     container = run(api_image, "-c", code, options=("--entrypoint", "python"))
     assert container.wait() == 0
 
-    from local.stack.code_images import CONTENTS, _files  # what the code image holds
+    from cli.images.code_image import source_files  # what the code image holds
+    from local.stack.code_images import CONTENTS
 
     sources = CONTENTS["mlops/retail-api"].sources
-    ours = sorted(path.relative_to(ROOT).as_posix() for path in _files(sources, ROOT) if path.suffix == ".py")
+    ours = sorted(path.relative_to(ROOT).as_posix() for path in source_files(sources, ROOT) if path.suffix == ".py")
     assert container.log.strip() == str(ours)

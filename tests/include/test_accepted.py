@@ -23,14 +23,14 @@ def listed(tmp_path, monkeypatch):
 def test_it_is_accepted_until_its_day(listed, last):
     listed.write_text(entry(f"until {last}: no fix yet"))
     assert accepted.accepted(DAY) == {"CVE-2026-1"}
-    assert accepted.lapsed(DAY) == set()
+    assert accepted.expired(DAY) == set()
 
 
 @pytest.mark.parametrize("last", ["2026-11-30", "2027-03-02"])
 def test_it_is_not_after_its_day_nor_for_longer_than_ninety_days(listed, last):
     listed.write_text(entry(f"until {last}: no fix yet"))
     assert accepted.accepted(DAY) == set()
-    assert accepted.lapsed(DAY) == {"CVE-2026-1"}
+    assert accepted.expired(DAY) == {"CVE-2026-1"}
 
 
 @pytest.mark.parametrize(

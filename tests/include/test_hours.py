@@ -1,4 +1,4 @@
-"""The hours of the cost schedule: moments, which of the two was last, hours of each local day."""
+"""The hours of the cost schedule: scheduled times, which of the two was last, hours of each local day."""
 
 import datetime as dt
 
@@ -6,10 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from include import hours
-from include.hours import ZONE, Moments
+from include.hours import ZONE, WeeklySchedule
 from include.settings import Settings
 
-NIGHTLY, WEEKDAYS = Moments("22:00", "mon-sun"), Moments("07:00", "mon-fri")
+NIGHTLY, WEEKDAYS = WeeklySchedule("22:00", "mon-sun"), WeeklySchedule("07:00", "mon-fri")
 
 
 def local(day: int, hour: int, minute: int = 0) -> dt.datetime:
@@ -28,11 +28,11 @@ def local(day: int, hour: int, minute: int = 0) -> dt.datetime:
     ],
 )
 def test_weekdays_are_read_as_cron_names_them(days, numbers):
-    assert Moments("07:00", days).weekdays == numbers
+    assert WeeklySchedule("07:00", days).weekdays == numbers
 
 
 def test_cron_has_minute_before_hour():
-    assert Moments("07:30", "mon-fri").cron == "30 7 * * mon-fri"
+    assert WeeklySchedule("07:30", "mon-fri").cron == "30 7 * * mon-fri"
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ def test_cron_has_minute_before_hour():
         (local(28, 12), local(27, 7), local(30, 7)),
     ],
 )
-def test_moments_skip_the_weekend(now, last, following):
+def test_scheduled_times_skip_the_weekend(now, last, following):
     assert (WEEKDAYS.last(now), WEEKDAYS.next(now)) == (last, following)
 
 
-def test_utc_is_another_day_and_gives_the_same_moments():
+def test_utc_is_another_day_and_gives_the_same_times():
     now = dt.datetime(2026, 11, 22, 23, 30, tzinfo=dt.UTC)  # Monday 06:30 here
     assert WEEKDAYS.next(now) == local(23, 7)
     assert NIGHTLY.last(now) == local(22, 22)

@@ -9,8 +9,8 @@ DIGEST = "sha256:" + "a" * 64
 
 
 @pytest.fixture
-def told(monkeypatch):
-    """The settings of a process that was told these."""
+def settings_with(monkeypatch):
+    """The settings of a process with these RETAIL_* variables."""
 
     def make(**variables):
         for name, text in variables.items():
@@ -33,8 +33,8 @@ def told(monkeypatch):
         {"endpoint_kind": "nlb", "overlay": "embedded"},
     ],
 )
-def test_endpoints_that_work(told, variables):
-    assert told(**variables).endpoint_kind == variables["endpoint_kind"]
+def test_endpoints_that_work(settings_with, variables):
+    assert settings_with(**variables).endpoint_kind == variables["endpoint_kind"]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_endpoints_that_work(told, variables):
         ({"endpoint_kind": "alb", "overlay": "embedded"}, "no load balancer controller runs in the embedded cluster"),
         (
             {"endpoint_kind": "alb", "endpoint_certificate_arn": CERTIFICATE, "endpoint_port": "443"},
-            "RETAIL_ENDPOINT_PORT is the port that leads to HTTPS",
+            "RETAIL_ENDPOINT_PORT is the port that redirects to HTTPS",
         ),
         (
             {"endpoint_kind": "alb", "endpoint_certificate_arn": CERTIFICATE.replace("southeast", "south")},
@@ -57,21 +57,21 @@ def test_endpoints_that_work(told, variables):
         ({"controller_digest": "v3.2.2"}, "RETAIL_CONTROLLER_DIGEST"),
     ],
 )
-def test_endpoints_that_cannot_work_are_refused(told, variables, complaint):
+def test_endpoints_that_cannot_work_are_refused(settings_with, variables, complaint):
     with pytest.raises(ValueError, match=complaint):
-        told(**variables)
+        settings_with(**variables)
 
 
 @pytest.mark.parametrize("name", ["owner", "cost_center"])
-def test_tags_that_every_service_takes(told, name):
-    assert getattr(told(**{name: "Équipe ML: a/b+c_d@x-1.2"}), name) == "Équipe ML: a/b+c_d@x-1.2"
+def test_tags_that_every_service_takes(settings_with, name):
+    assert getattr(settings_with(**{name: "Équipe ML: a/b+c_d@x-1.2"}), name) == "Équipe ML: a/b+c_d@x-1.2"
 
 
 @pytest.mark.parametrize("name", ["owner", "cost_center"])
 @pytest.mark.parametrize("text", ["", "ml,retail", "team=ml", "a\nb", "a&b", "x" * 257])
-def test_tags_that_a_load_balancer_would_misread_or_aws_refuse(told, name, text):
-    with pytest.raises(ValueError, match=rf"RETAIL_{name.upper()}: .*is no tag"):
-        told(**{name: text})
+def test_tags_that_a_load_balancer_would_misread_or_aws_refuse(settings_with, name, text):
+    with pytest.raises(ValueError, match=rf"RETAIL_{name.upper()}: .*is no tag value"):
+        settings_with(**{name: text})
 
 
 def test_every_setting_is_in_the_example():

@@ -14,8 +14,7 @@ import pytest
 from cli.airflow_client import Airflow
 from include.settings import settings
 from local.aws.credentials import session
-from local.kube import assets
-from local.stack import config
+from local.stack import config, kube_cluster
 from tests.private_stack import private_stack, run
 
 
@@ -42,7 +41,7 @@ class Live:
         return run(self.env, "cli", *args, check=check)
 
     def local_demo(self) -> None:
-        run(self.env, "cli.demo")
+        run(self.env, "cli", "demo")
 
     def status(self) -> dict[str, Any]:
         """The supervisor's own account of its services: name -> pid, state, restarts."""
@@ -51,7 +50,7 @@ class Live:
     def kubectl(self, *args: str, check: bool = True, kubeconfig: Path | None = None) -> str:
         """kubectl as the cluster's administrator; its output, errors included."""
         login = kubeconfig or self.stack.state / "kubeconfig"
-        command = [assets.ensure() / "kubectl", "--kubeconfig", login, *args]
+        command = [kube_cluster.ensure_binaries() / "kubectl", "--kubeconfig", login, *args]
         done = subprocess.run(command, capture_output=True, text=True)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout + done.stderr
@@ -72,7 +71,7 @@ class Live:
 def live() -> Iterator[Live]:
     """The demo on synthetic weeks in a local stack of its own, taken down at the end."""
     with private_stack() as (state, env):
-        shown = run(env, "cli.demo")
+        shown = run(env, "cli", "demo")
         print(shown.stdout)
         stack = config.load(state)
         yield Live(stack, env, Airflow(stack), json.loads((state / "demo.json").read_text()))

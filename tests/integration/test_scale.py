@@ -13,7 +13,7 @@ from include import lake
 from include.settings import CLUSTER_NAME, METRIC_NAMESPACE, settings
 from tests.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 GROUP = {"clusterName": CLUSTER_NAME, "nodegroupName": settings().nodegroup}
 HELD = """

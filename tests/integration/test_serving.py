@@ -19,16 +19,17 @@ import psutil
 import pytest
 
 from benchmarks.load import closed_loop, open_loop
+from cli.images import code_image
 from include import lake
 from include.settings import API_REPOSITORY, settings
 from local.aws.credentials import session
 from local.kube.proxy import ENDPOINT_LAG
-from local.stack import code_images as images
 from local.stack import config
+from local.stack.code_images import CONTENTS
 from local.stack.processes import members
 from tests.waiting import until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 
 RATE = 200
 LONGEST = 300
@@ -129,14 +130,14 @@ def changed_image(live, tmp_path_factory):
 
     def build(file, old, new):
         base = tmp_path_factory.mktemp("source")
-        for source in images.CONTENTS[API_REPOSITORY].sources:
+        for source in CONTENTS[API_REPOSITORY].sources:
             copy = shutil.copytree if (config.ROOT / source).is_dir() else shutil.copy2
             (base / source).parent.mkdir(parents=True, exist_ok=True)
             copy(config.ROOT / source, base / source)
         text = (base / file).read_text()
         assert text.count(old) == 1, f"{file} has changed: {old!r} is not what this test expects"
         (base / file).write_text(text.replace(old, new))
-        return images.push(session(live.stack), live.stack, images.build(API_REPOSITORY, base))
+        return code_image.push(session(live.stack), live.stack, code_image.build(API_REPOSITORY, base))
 
     return build
 

@@ -10,12 +10,12 @@ import urllib.request
 import psutil
 import pytest
 
-from cli.demo import ANSWER_AFTER
+from cli.demo.stages import ANSWER_DELAY
 from include.settings import CLUSTER_NAME, settings
 from local.stack.processes import members
 from tests.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 CONFIRMED = {"confirm": settings().environment, "confirm_twice": False}
 OURS = f"mlops-retail-{settings().environment}"
@@ -85,7 +85,7 @@ def test_second_question_shows_the_cost_and_its_rejection_deletes_nothing(live):
     assert "USD" in question["body"]
     assert f"cluster/{CLUSTER_NAME}" in question["body"]
     assert settings().bucket in question["body"]
-    time.sleep(ANSWER_AFTER)
+    time.sleep(ANSWER_DELAY)
     live.airflow.answer("teardown", run, "confirm_deletion", "Reject")
     state, log = ended(live, run)
     assert state == "failed"

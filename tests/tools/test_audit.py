@@ -40,7 +40,7 @@ def test_what_is_skipped_counts_as_a_failure_and_what_is_accepted_is_left_out(lo
 @pytest.mark.parametrize(("late", "status"), [(set(), 0), ({"GHSA-0000"}, 1)])
 def test_what_is_accepted_no_longer_fails_although_nothing_is_found(late, status, tmp_path, monkeypatch):
     program(tmp_path, monkeypatch, 0)
-    monkeypatch.setattr(audit, "lapsed", lambda day: late)
+    monkeypatch.setattr(audit, "expired", lambda day: late)
     assert audit.main() == status
 
 

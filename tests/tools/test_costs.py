@@ -8,8 +8,10 @@ import pytest
 from include import costs
 from include.costs import HOURS_A_MONTH, Kind
 from include.settings import settings
-from tools import costs as page
-from tools.costs import Lives, Made, Scenario
+from tools.costs import __main__ as command
+from tools.costs import page, resources, scenarios
+from tools.costs.resources import Resource
+from tools.costs.scenarios import Lives, Scenario
 
 ROWS = {row.what: row for row in page.table()}
 
@@ -20,17 +22,17 @@ def by_scenario(what):
 
 def test_the_page_in_the_repository_is_up_to_date():
     done = subprocess.run(
-        [sys.executable, "-m", "tools.costs", "--check"], cwd=page.ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "tools.costs", "--check"], cwd=resources.ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_stale_page_is_refused(tmp_path, monkeypatch):
     stale = tmp_path / "costs.md"
-    stale.write_text(page.PAGE.read_text().replace("always on", "always off"))
-    monkeypatch.setattr(page, "PAGE", stale)
+    stale.write_text(command.PAGE.read_text().replace("always on", "always off"))
+    monkeypatch.setattr(command, "PAGE", stale)
     monkeypatch.setattr(sys, "argv", ["costs.py", "--check"])
-    assert page.main() == 1
+    assert command.main() == 1
 
 
 @pytest.mark.parametrize(("kind", "endpoints"), [("nlb", 7), ("alb", 8)])
@@ -46,7 +48,7 @@ def test_interface_endpoints_are_counted_in_each_zone_as_the_settings_make_them(
 
 
 def test_schedule_is_off_at_night_and_at_weekends():
-    assert page.hours_up_a_week() == 5 * 15
+    assert scenarios.hours_up_a_week() == 5 * 15
 
 
 def test_nodes_are_paid_while_up_and_the_control_plane_until_teardown():
@@ -63,17 +65,17 @@ def test_nothing_is_paid_after_teardown_but_kept_data():
 
 
 def test_hours_of_each_scenario():
-    paid = page.hours_paid(Lives.DATA)
+    paid = scenarios.hours_paid(Lives.DATA)
     assert [paid[scenario] for scenario in Scenario] == [HOURS_A_MONTH, HOURS_A_MONTH, 3, HOURS_A_MONTH, 0]
 
 
 @pytest.mark.parametrize("type_name", ["AWS::RDS::DBInstance", "AWS::EC2::NatGateway"])
 def test_a_resource_without_a_price_is_refused(monkeypatch, type_name):
-    monkeypatch.setattr(page, "made", lambda: [Made("lake", "Surprise", type_name, {})])
+    monkeypatch.setattr(resources, "resources", lambda: [Resource("lake", "Surprise", type_name, {})])
     with pytest.raises(ValueError, match=r"Surprise of infra/lake\.yaml"):
-        page.from_templates()
+        resources.from_templates()
 
 
 def test_a_condition_that_is_not_understood_is_refused():
-    with pytest.raises(ValueError, match="extend _is_on"):
-        page._is_on({"Fn::Contains": []}, {})
+    with pytest.raises(ValueError, match="extend _holds"):
+        resources._holds({"Fn::Contains": []}, {})

@@ -208,6 +208,7 @@ def test_pre_commit_runs_make_targets():
     hooks = configured["repos"]
     assert [repository["repo"] for repository in hooks] == ["local"]
     targets = [MAKE.fullmatch(hook["entry"])[1] for hook in hooks[0]["hooks"]]
+    assert {"lint", "secrets", "test-unit"} <= set(targets)
     stages = {stage for hook in hooks[0]["hooks"] for stage in hook.get("stages", ["pre-commit"])}
     assert set(configured["default_install_hook_types"]) == stages
     assert subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True).returncode == 0

@@ -51,7 +51,7 @@ def airflow(private: tuple[Path, dict[str, str]]) -> Airflow:
 def demo(private: tuple[Path, dict[str, str]], airflow: Airflow) -> dict[str, Any]:
     """What `make demo` says of itself, after it ran in this local stack."""
     state, env = private
-    run(env, "cli.demo")
+    run(env, "cli", "demo")
     return json.loads((state / "demo.json").read_text())
 
 

@@ -1,1 +1,1 @@
-"""CloudFormation resource types that ministack lacks."""
+"""CloudFormation: resource types that ministack lacks or handles in part."""

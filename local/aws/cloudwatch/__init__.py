@@ -1,1 +1,1 @@
-"""CloudWatch: metrics embedded in log events, saved queries."""
+"""CloudWatch: metrics embedded in log events, filters of log events, saved queries."""

@@ -1,58 +1,61 @@
-"""Network interfaces: they block the deletion of their subnet, and are listed by filter. ministack ignores both."""
+"""Network interfaces: they block the deletion of their subnet, and can be listed by filter."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from ministack.services import ec2
 
-from local.aws import compatibility as pins  # noqa: F401 - asserts the private names used below
-from local.aws.cloudformation import resources as cloudformation
+from local.aws.cloudformation.handlers import Properties, wrap_handler
+from local.aws.patches import Response, wrap
+
+FILTERS: Final = {"vpc-id": "VpcId", "subnet-id": "SubnetId", "status": "Status"}
+Parameters = dict[str, Any]
 
 
-def _blocking(subnet: str) -> list[str]:
-    return [one["NetworkInterfaceId"] for one in ec2._network_interfaces.values() if one.get("SubnetId") == subnet]
+def _interfaces_in(subnet: str) -> list[str]:
+    return [
+        interface["NetworkInterfaceId"]
+        for interface in ec2._network_interfaces.values()
+        if interface.get("SubnetId") == subnet
+    ]
 
 
 def _refusal(subnet: str) -> str:
-    return f"The subnet '{subnet}' has dependencies and cannot be deleted." if _blocking(subnet) else ""
+    return f"The subnet '{subnet}' has dependencies and cannot be deleted." if _interfaces_in(subnet) else ""
 
 
-FILTERS = {"vpc-id": "VpcId", "subnet-id": "SubnetId", "status": "Status"}
-_describe = ec2._ACTION_MAP["DescribeNetworkInterfaces"]
-
-
-def _describe_network_interfaces(parameters: dict[str, Any]) -> tuple:
+def _describe_network_interfaces(describe: Callable[[Parameters], Response], parameters: Parameters) -> Response:
     filters = ec2._parse_filters(parameters)
-    if strange := filters.keys() - FILTERS.keys():
-        return ec2._error("InvalidParameterValue", f"the embedded EC2 has no filter {', '.join(sorted(strange))}", 400)
+    unknown = sorted(filters.keys() - FILTERS.keys())
+    if unknown:
+        message = f"the EC2 emulation knows the filters {', '.join(FILTERS)}, not {', '.join(unknown)}"
+        return ec2._error("InvalidParameterValue", message, 400)
     if not filters:
-        return _describe(parameters)
-    found = [
-        one["NetworkInterfaceId"]
-        for one in ec2._network_interfaces.values()
-        if all(one.get(FILTERS[name]) in wanted for name, wanted in filters.items())
+        return describe(parameters)
+    matching = [
+        interface["NetworkInterfaceId"]
+        for interface in ec2._network_interfaces.values()
+        if all(interface.get(FILTERS[name]) in values for name, values in filters.items())
     ]
-    asked = {f"NetworkInterfaceId.{number}": [name] for number, name in enumerate(found or ["none"], 1)}
-    return _describe(asked)
+    return describe({f"NetworkInterfaceId.{number}": [name] for number, name in enumerate(matching or ["none"], 1)})
 
 
-ec2._ACTION_MAP["DescribeNetworkInterfaces"] = _describe_network_interfaces
-
-_handlers = cloudformation.handlers("AWS::EC2::Subnet")
-_stack_delete, _api_delete = _handlers["delete"], ec2._ACTION_MAP["DeleteSubnet"]
-
-
-def _delete_in_stack(physical_id: str, properties: dict[str, Any]) -> None:
+def _delete_in_stack(delete: Callable[[str, Properties], None], physical_id: str, properties: Properties) -> None:
     if refusal := _refusal(physical_id):
-        raise ValueError(f"{refusal} (DependencyViolation: {', '.join(_blocking(physical_id))})")
-    _stack_delete(physical_id, properties)
+        raise ValueError(f"{refusal} (DependencyViolation: {', '.join(_interfaces_in(physical_id))})")
+    delete(physical_id, properties)
 
 
-def _delete_subnet(parameters: dict[str, Any]) -> tuple:
-    subnet = ec2._p(parameters, "SubnetId")
-    if refusal := _refusal(subnet):
+def _delete_subnet(delete: Callable[[Parameters], Response], parameters: Parameters) -> Response:
+    if refusal := _refusal(ec2._p(parameters, "SubnetId")):
         return ec2._error("DependencyViolation", refusal, 400)
-    return _api_delete(parameters)
+    return delete(parameters)
 
 
-_handlers["delete"] = _delete_in_stack
-ec2._ACTION_MAP["DeleteSubnet"] = _delete_subnet
+_ACTIONS: Final = "_ACTION_MAP"
+
+PATCHES: Final = (
+    wrap(ec2, _ACTIONS, _describe_network_interfaces, "filters are ignored", ("DescribeNetworkInterfaces",)),
+    wrap(ec2, _ACTIONS, _delete_subnet, "a subnet is deleted with interfaces in it; AWS refuses", ("DeleteSubnet",)),
+    wrap_handler("AWS::EC2::Subnet", "delete", _delete_in_stack, "a subnet is deleted with interfaces in it"),
+)

@@ -1,10 +1,10 @@
-"""The processes that run the nodes of the clusters: one `python -m local.kube.agent` a control plane."""
+"""The processes that run the nodes of clusters: one `python -m local.aws.eks.node_agent` per control plane."""
 
 import json
 import logging
 import subprocess
 import sys
-from typing import Any
+from typing import Any, Final
 
 from include.settings import REGION
 from local.aws import home
@@ -14,16 +14,18 @@ from local.stack import config, processes
 
 log = logging.getLogger(__name__)
 
-NODES = 15  # slots of a local stack: addresses and kubelet ports
-GRACE = 15.0  # seconds that an agent has to end its pods
+NODE_SLOTS: Final = 15
+"""Addresses and kubelet ports of a local stack."""
+GRACE_SECONDS: Final = 15.0
+"""For an agent to end its pods."""
 
 
 class NoRoom(Exception):
-    """All slots of the local stack are taken."""
+    """All node slots of the local stack are used."""
 
 
 class Agent:
-    """The agent of one cluster. Its process must be started by a thread that lives as long as this process."""
+    """The node agent of one cluster. Start its process in a thread that lives as long as this process."""
 
     def __init__(self, plane: Plane, stack: config.LocalStack) -> None:
         self.plane, self.stack = plane, stack
@@ -31,8 +33,8 @@ class Agent:
         self.secrets: dict[str, str] = {}
         self.process: subprocess.Popen[str] | None = None
 
-    def _alive(self) -> subprocess.Popen[str]:
-        """Its process, started (again) if it is not there."""
+    def _running_process(self) -> subprocess.Popen[str]:
+        """Return its process; start it first when it does not run."""
         if self.process and self.process.poll() is None:
             return self.process
         if self.process:
@@ -46,7 +48,7 @@ class Agent:
         output.parent.mkdir(exist_ok=True)
         with output.open("a") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "local.kube.agent", str(self.plane.folder)],
+                [sys.executable, "-m", "local.aws.eks.node_agent", str(self.plane.folder)],
                 cwd=config.ROOT,
                 env=environment,
                 stdin=subprocess.PIPE,
@@ -57,20 +59,17 @@ class Agent:
             )
         return self.process
 
-    def tell(self, nodes: list[tuple[dict[str, Any], str]]) -> None:
-        """All nodes that shall run: (Node object, ARN of the node role). OSError when the agent dies just now."""
-        names = {node["metadata"]["name"] for node, _role in nodes}
-        for gone in self.slots.keys() - names:
-            del self.slots[gone]
-            roles.forget(self.secrets.pop(gone))
+    def send(self, nodes: list[tuple[dict[str, Any], str]]) -> None:
+        """Send the agent all nodes that shall run: (Node object, ARN of the node role).
+
+        Raise NoRoom when there are too many, and OSError when the agent dies meanwhile.
+        """
+        self._release_slots({node["metadata"]["name"] for node, _role in nodes})
         wanted = {}
         for node, role in nodes:
             name = node["metadata"]["name"]
             if name not in self.slots:
-                free = set(range(NODES)) - set(self.slots.values())
-                if not free:
-                    raise NoRoom(f"a local stack has room for {NODES} nodes, and {name} is one more")
-                self.slots[name], self.secrets[name] = min(free), roles.holder(role, "ec2.amazonaws.com", name)
+                self._assign_slot(name, role)
             wanted[name] = {
                 "slot": self.slots[name],
                 "zone": node["metadata"]["labels"]["topology.kubernetes.io/zone"],
@@ -79,14 +78,28 @@ class Agent:
             }
         if not wanted and not self.process:
             return
-        stdin = self._alive().stdin
-        assert stdin is not None  # noqa: S101 - for the type checker: it was asked for above
+        stdin = self._running_process().stdin
+        assert stdin is not None  # noqa: S101 - for the type checker: it is a pipe
         stdin.write(json.dumps(wanted) + "\n")
         stdin.flush()
 
+    def _release_slots(self, names: set[str]) -> None:
+        """Release the slots of all nodes but these."""
+        for removed in self.slots.keys() - names:
+            del self.slots[removed]
+            roles.forget(self.secrets.pop(removed))
+
+    def _assign_slot(self, name: str, role: str) -> None:
+        free = set(range(NODE_SLOTS)) - set(self.slots.values())
+        if not free:
+            raise NoRoom(f"node {name} cannot start: a local stack has room for {NODE_SLOTS} nodes")
+        self.slots[name] = min(free)
+        self.secrets[name] = roles.register_holder(role, "ec2.amazonaws.com", name)
+
     def stop(self) -> None:
+        """End the process, and with it its pods."""
         for secret in self.secrets.values():
             roles.forget(secret)
         if self.process:
-            processes.terminate([self.process.pid], GRACE)
+            processes.terminate([self.process.pid], GRACE_SECONDS)
             self.process.wait()

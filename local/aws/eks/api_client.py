@@ -1,4 +1,4 @@
-"""A blocking client of a control plane's API server, for the threads of the embedded AWS."""
+"""A blocking client of a control plane's API server, for the threads of the AWS emulation."""
 
 import contextlib
 import json
@@ -7,14 +7,17 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 Object = dict[str, Any]
-TIMEOUT = 15.0  # seconds
+TIMEOUT_SECONDS: Final = 15.0
 
 
-class ApiError(Exception):
-    """The API server's refusal, or that it could not be reached (status 0)."""
+_PATCH_TYPES: Final = {"merge": "application/merge-patch+json", "apply": "application/apply-patch+yaml"}
+
+
+class ApiServerError(Exception):
+    """The API server refused a call, or could not be reached (status 0)."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status} {message}" if status else message)
@@ -22,34 +25,34 @@ class ApiError(Exception):
 
 
 class ApiServer:
-    """Logs in with the administrator's certificate of the control plane's folder."""
+    """A client that logs in with the administrator's certificate in the control plane's folder."""
 
     def __init__(self, plane: Path) -> None:
-        self.url, pki = (plane / "server").read_text().strip(), plane / "pki"
+        pki = plane / "pki"
+        self.url = (plane / "server").read_text().strip()
         self.tls = ssl.create_default_context(cafile=str(pki / "ca.crt"))
         self.tls.load_cert_chain(pki / "node.crt", pki / "node.key")
 
     def call(self, method: str, path: str, body: Object | None = None, patch: str = "", **query: str) -> Object:
-        """The answer's JSON; patch: merge or apply (server-side). ApiError for a refusal."""
-        kind = {"merge": "application/merge-patch+json", "apply": "application/apply-patch+yaml"}.get(
-            patch, "application/json"
-        )
+        """Return the answer's JSON. Raise ApiServerError for a refusal. patch: merge or apply (server-side)."""
+        content_type = _PATCH_TYPES.get(patch, "application/json")
         request = urllib.request.Request(
             f"{self.url}{path}{'?' + urllib.parse.urlencode(query) if query else ''}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": kind, "Accept": "application/json"},
+            headers={"Content-Type": content_type, "Accept": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT, context=self.tls) as reply:
-                return json.loads(reply.read())
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=self.tls) as reply:
+                return dict(json.loads(reply.read()))
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace")
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 text = json.loads(text)["message"]
-            raise ApiError(error.code, text) from error
+            raise ApiServerError(error.code, text) from error
         except (OSError, ValueError) as error:
-            raise ApiError(0, f"{self.url}: {error}") from error
+            raise ApiServerError(0, f"{self.url}: {error}") from error
 
     def items(self, path: str, **query: str) -> list[Object]:
+        """Return the items of a list."""
         return self.call("GET", path, None, "", **query)["items"]

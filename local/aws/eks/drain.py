@@ -1,16 +1,17 @@
-"""Empties a node as `kubectl drain` does: cordon, evict within the PodDisruptionBudgets, wait for the pods to end."""
+"""Empty a node as `kubectl drain` does: cordon, evict within the PodDisruptionBudgets, wait until the pods ended."""
 
 import time
-from typing import Any
+from typing import Any, Final
 
-from local.aws.eks.api_client import ApiError, ApiServer
+from local.aws.eks.api_client import ApiServer, ApiServerError
 
-SECONDS = 20.0  # EKS gives 15 minutes
-ASK_AGAIN = 0.5
+TIMEOUT_SECONDS: Final = 20.0
+"""EKS gives 15 minutes."""
+POLL_SECONDS: Final = 0.5
 
 
 class Blocked(Exception):
-    """Pods stay on the node: names them and why."""
+    """Pods stay on the node; the message names them, and the budgets that refused."""
 
 
 def _is_of_daemon_set(pod: dict[str, Any]) -> bool:
@@ -18,38 +19,38 @@ def _is_of_daemon_set(pod: dict[str, Any]) -> bool:
 
 
 def _pods(api: ApiServer, node: str) -> list[dict[str, Any]]:
-    there = api.items("/api/v1/pods", fieldSelector=f"spec.nodeName={node}")
     ended = ("Succeeded", "Failed")
-    return [pod for pod in there if pod["status"].get("phase") not in ended and not _is_of_daemon_set(pod)]
+    pods = api.items("/api/v1/pods", fieldSelector=f"spec.nodeName={node}")
+    return [pod for pod in pods if pod["status"].get("phase") not in ended and not _is_of_daemon_set(pod)]
 
 
 def _evict(api: ApiServer, pod: dict[str, Any]) -> str:
-    """Asks for the eviction; why it was refused, or nothing."""
-    about = {"name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"]}
-    path = "/api/v1/namespaces/{namespace}/pods/{name}/eviction".format(**about)
+    """Request the eviction; return why it was refused, or an empty text."""
+    metadata = {"name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"]}
+    path = "/api/v1/namespaces/{namespace}/pods/{name}/eviction".format(**metadata)
     try:
-        api.call("POST", path, {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": about})
-    except ApiError as error:
+        api.call("POST", path, {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata})
+    except ApiServerError as error:
         if error.status == 429:
-            return f"{about['namespace']}/{about['name']}: {error}"
+            return f"{metadata['namespace']}/{metadata['name']}: {error}"
         if error.status != 404:
             raise
     return ""
 
 
-def drain(api: ApiServer, node: str, seconds: float = SECONDS) -> None:
-    """Blocked when a budget still refuses, or a pod has not ended, after so many seconds."""
+def drain(api: ApiServer, node: str, seconds: float = TIMEOUT_SECONDS) -> None:
+    """Drain a node. Raise Blocked when a budget still refuses, or a pod has not ended, after so many seconds."""
     try:
         api.call("PATCH", f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}}, "merge")
-    except ApiError as error:
+    except ApiServerError as error:
         if error.status == 404:
             return
         raise
-    until = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while pods := _pods(api, node):
         staying = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        refused = [why for pod in staying if (why := _evict(api, pod))]
-        if time.monotonic() > until:
+        refusals = [refusal for pod in staying if (refusal := _evict(api, pod))]
+        if time.monotonic() > deadline:
             names = ", ".join(f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in pods)
-            raise Blocked("; ".join(refused) or f"{names} do not end")
-        time.sleep(ASK_AGAIN)
+            raise Blocked("; ".join(refusals) or f"{names} have not ended")
+        time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""What a job reads from S3 and writes to it: input channels, output folders, model.tar.gz."""
+"""Read a job's inputs from S3 and write its outputs to it: channels, folders, model.tar.gz."""
 
 import gzip
 import json
@@ -13,14 +13,15 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 IN_THIS_THREAD: Final = TransferConfig(use_threads=False)
-REFUSED = (ClientError, BotoCoreError, Boto3Error)
+S3_ERRORS: Final = (ClientError, BotoCoreError, Boto3Error)
 
 
 class DataError(Exception):
-    """Why a job's data cannot be had or kept, as SageMaker's FailureReason says it."""
+    """A job's data cannot be read or written; the text is SageMaker's FailureReason."""
 
 
 def bucket_and_key(url: str) -> tuple[str, str]:
+    """Return bucket and key of an S3 URL. Raise DataError for any other text."""
     parts = urlparse(url)
     if parts.scheme != "s3" or not parts.netloc:
         raise DataError(f"ClientError: {url} is not an S3 URL")
@@ -28,22 +29,22 @@ def bucket_and_key(url: str) -> tuple[str, str]:
 
 
 def download(s3: Any, url: str, data_type: str, folder: Path) -> None:
-    """Fills `folder` from an S3Prefix or a ManifestFile. DataError says what could not be had."""
+    """Fill `folder` from an S3Prefix or a ManifestFile. Raise DataError when an object is missing or refused."""
     folder.mkdir(parents=True, exist_ok=True)
     bucket, key = bucket_and_key(url)
     try:
-        objects = _listed(s3, bucket, key) if data_type == "ManifestFile" else _below(s3, bucket, key)
-        found = False
+        objects = _in_manifest(s3, bucket, key) if data_type == "ManifestFile" else _below(s3, bucket, key)
+        is_empty = True
         for source_bucket, source, relative in objects:
             target = (folder / relative).resolve()
             if not target.is_relative_to(folder.resolve()):
                 raise DataError(f"ClientError: Data download failed: {relative} of {url} leads out of its folder")
             target.parent.mkdir(parents=True, exist_ok=True)
             s3.download_file(source_bucket, source, str(target), Config=IN_THIS_THREAD)
-            found = True
-    except REFUSED as error:
+            is_empty = False
+    except S3_ERRORS as error:
         raise DataError(f"ClientError: Data download failed from {url}: {error}") from error
-    if not found:
+    if is_empty:
         raise DataError(
             f'ClientError: Data download failed: No S3 objects found under S3 URL "{url}" given in input data source. '
             "Please ensure that the bucket exists and that objects exist under that S3 prefix"
@@ -51,7 +52,7 @@ def download(s3: Any, url: str, data_type: str, folder: Path) -> None:
 
 
 def _below(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, str, str]]:
-    """(bucket, key, path in the channel) of every object that begins with the prefix; folders' markers are none."""
+    """Yield (bucket, key, path in the channel) of every object below the prefix, without the markers of folders."""
     folder = prefix.rstrip("/") + "/"
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", []):
@@ -62,8 +63,8 @@ def _below(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, str, str]]:
             yield bucket, key, key.removeprefix(base)
 
 
-def _listed(s3: Any, bucket: str, key: str) -> Iterator[tuple[str, str, str]]:
-    """The same of a manifest: JSON [{"prefix": "s3://…/"}, "relative key", …]."""
+def _in_manifest(s3: Any, bucket: str, key: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the same of a manifest: JSON [{"prefix": "s3://…/"}, "relative key", …]."""
     text = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     try:
         head, *names = json.loads(text)
@@ -78,22 +79,23 @@ def _listed(s3: Any, bucket: str, key: str) -> Iterator[tuple[str, str, str]]:
 
 
 def upload_file(s3: Any, path: Path, url: str) -> None:
+    """Upload a file. Raise DataError when S3 refuses it."""
     bucket, key = bucket_and_key(url)
     try:
         s3.upload_file(str(path), bucket, key, Config=IN_THIS_THREAD)
-    except REFUSED as error:
+    except S3_ERRORS as error:
         raise DataError(f"ClientError: Artifact upload failed to {url}: {error}") from error
 
 
 def upload_folder(s3: Any, folder: Path, url: str) -> None:
-    """Every file below `folder`, at its relative path below `url`."""
+    """Upload every file below `folder` to its relative path below `url`."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             upload_file(s3, path, f"{url.rstrip('/')}/{path.relative_to(folder).as_posix()}")
 
 
 def archive(folder: Path, target: Path) -> None:
-    """A tar.gz of what is in the folder: the same files give the same bytes."""
+    """Write a tar.gz of what is in the folder; the same files give the same bytes."""
 
     def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
         info.uid = info.gid = info.mtime = 0

@@ -1,4 +1,4 @@
-"""A job's lines: into its log stream with the job's role, and searched for metrics."""
+"""Send a job's lines to its log stream with the job's role, and search them for metrics."""
 
 import contextlib
 import logging
@@ -16,14 +16,14 @@ BATCH_EVENTS: Final = 9000
 BATCH_BYTES: Final = 900_000
 EVENT_BYTES: Final = 200_000
 EVENT_OVERHEAD: Final = 26
-"""PutLogEvents takes 10,000 events and 1 MiB, with 26 bytes more for each event, of 256 KiB."""
+"""PutLogEvents accepts 10,000 events and 1 MiB, with 26 bytes more for each event, of 256 KiB."""
 LAST_LINES: Final = 3
 
 
 class JobLog:
-    """Takes lines from any thread; `flush` sends them.
+    """The log of one job: `put` takes lines from any thread, `flush` sends them.
 
-    Without the right to write logs a job goes on, as on AWS: the refusal is said once in the log of this process.
+    A job without the right to write logs continues, as on AWS: the refusal is logged once by this process.
     """
 
     def __init__(self, logs: Any, group: str, stream: str, metrics: dict[str, str]) -> None:
@@ -49,14 +49,15 @@ class JobLog:
             call()
         except (ClientError, BotoCoreError) as error:
             if not self._refused:
-                log.warning("log of %s is lost: %s", self._where["logStreamName"], error)
+                log.warning("log lines of %s are lost: %s", self._where["logStreamName"], error)
             self._refused = True
 
     def put(self, line: str) -> None:
+        """Take a line, and the metrics in it."""
         for name, expression in self._metrics.items():
-            if found := expression.search(line):
+            if match := expression.search(line):
                 with contextlib.suppress(ValueError):  # a value that is no number is no metric
-                    self.values[name] = float(found[1])
+                    self.values[name] = float(match[1])
         text = line.encode()[:EVENT_BYTES].decode(errors="ignore") or " "  # an event must not be empty
         with self._lock:
             if line.strip():
@@ -64,6 +65,7 @@ class JobLog:
             self._waiting.append((int(time.time() * 1000), text))
 
     def flush(self) -> None:
+        """Send the lines that wait, in batches that the service accepts."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
         batch: list[dict[str, Any]] = []
@@ -81,7 +83,7 @@ class JobLog:
     def _send(self, batch: list[dict[str, Any]]) -> None:
         self._try(lambda: self._logs.put_log_events(**self._where, logEvents=batch))
 
-    def last_words(self) -> str:
-        """The last lines that are not blank."""
+    def last_lines(self) -> str:
+        """Return the last lines that are not blank."""
         with self._lock:
             return "\n".join(self._last)

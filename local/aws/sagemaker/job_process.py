@@ -1,4 +1,4 @@
-"""The process of a job: started, its lines logged, ended when it is told to stop or its time is over."""
+"""Run the process of a job: log its lines, end it when a stop is requested or its time is over."""
 
 import contextlib
 import os
@@ -15,36 +15,38 @@ from local.stack import processes
 
 GRACE_SECONDS: Final = 10.0
 """Between SIGTERM and SIGKILL; SageMaker gives 120 s."""
-LOOK_SECONDS: Final = 0.2
+POLL_SECONDS: Final = 0.2
 FLUSH_SECONDS: Final = 1.0
 OUT_OF_TIME: Final = "MaxRuntimeExceeded"
 
 
 class Stop:
-    """Why a job must end: set once, by whoever comes first."""
+    """A request to end a job. The first reason counts."""
 
     def __init__(self) -> None:
         self._reason: str | None = None
 
     @property
     def reason(self) -> str | None:
+        """Return why the job must end; None while it may run."""
         return self._reason
 
-    def ask(self, reason: str) -> None:
+    def request(self, reason: str) -> None:
+        """Request that the job ends."""
         self._reason = self._reason or reason
 
 
 def _kill(process: subprocess.Popen[str], number: int) -> None:
-    """To the job's process and its children: it leads a group of its own."""
+    """Send a signal to the job's process and its children: it leads a group of its own."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 
 
 def run(command: list[str], cwd: Path, env: Mapping[str, str], log: JobLog, stop: Stop, limit_seconds: float) -> int:
-    """Runs the command to its end and returns its exit code; negative: the signal that ended it.
+    """Run the command to its end and return its exit code; negative: the signal that ended it.
 
     Call it from a thread that lives as long as this process: the child dies with the thread that started it.
-    OSError if the command cannot be started.
+    Raise OSError if the command cannot be started.
     """
     process = subprocess.Popen(
         command,
@@ -61,17 +63,17 @@ def run(command: list[str], cwd: Path, env: Mapping[str, str], log: JobLog, stop
     reader = threading.Thread(target=_read, args=(process, log), daemon=True, name=f"log of {process.pid}")
     reader.start()
     deadline, flushed = time.monotonic() + limit_seconds, time.monotonic()
-    last_call: float | None = None  # when SIGKILL follows
+    kill_at: float | None = None
     while process.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(LOOK_SECONDS)
+            process.wait(POLL_SECONDS)
         moment = time.monotonic()
         if moment > deadline:
-            stop.ask(OUT_OF_TIME)
-        if stop.reason and last_call is None:
-            last_call = moment + GRACE_SECONDS
+            stop.request(OUT_OF_TIME)
+        if stop.reason and kill_at is None:
+            kill_at = moment + GRACE_SECONDS
             _kill(process, signal.SIGTERM)
-        elif last_call is not None and moment > last_call:
+        elif kill_at is not None and moment > kill_at:
             _kill(process, signal.SIGKILL)
         if moment > flushed + FLUSH_SECONDS:
             log.flush()

@@ -1,104 +1,32 @@
-"""Training and processing jobs: create, describe, stop, list; two run at once, the others wait in order."""
+"""Training and processing jobs: create, describe, stop, list. Two run at once, the others wait in order."""
 
-import re
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Final
 
 from local.aws.iam import role_sessions as roles
-from local.aws.sagemaker.job_run import ENDED, KINDS, OPT_ML, SERVICE, SESSION_NAME, TRAINING, Job, Kind, Platform, Run
-from local.aws.sagemaker.protocol import ApiError, Call, Operation, as_dict, invalid, now, page
+from local.aws.sagemaker import job_checks
+from local.aws.sagemaker.job_run import SERVICE, SESSION_NAME, Platform, Run
+from local.aws.sagemaker.job_state import ENDED, KINDS, PROCESSING, TRAINING, Job, Kind
+from local.aws.sagemaker.processing_run import ProcessingRun
+from local.aws.sagemaker.protocol import AwsError, Call, Operation, invalid, page
+from local.aws.sagemaker.resource_tags import as_dict
 from local.aws.sagemaker.store import Document, Store
+from local.aws.sagemaker.training_run import TrainingRun
 
 AT_ONCE: Final = 2
 CLOSE_SECONDS: Final = 5.0
-CUT_OFF: Final = "InternalServerError: the embedded AWS ended while the job ran; start the job again"
-NOT_RUN: Final = "The embedded SageMaker does not run this: "
-LIMITS: Final = (
-    (("ResourceConfig", "InstanceCount"), 1),
-    (("ProcessingResources", "ClusterConfig", "InstanceCount"), 1),
-    (("AlgorithmSpecification", "TrainingInputMode"), "File"),
-    (("EnableManagedSpotTraining",), False),
-    (("CheckpointConfig",), None),
-)
-"""Members of a request that have one value here: what is not run must not be taken."""
-
-
-def _refuse_other_than(request: Document) -> None:
-    """ValidationException for features that no job of this service gets."""
-    for path, only in LIMITS:
-        value: object = request
-        for member in path:
-            value = value.get(member) if isinstance(value, dict) else None
-        if value is not None and value != only:
-            raise invalid(f"{NOT_RUN}{'.'.join(path)}={value}")
-
-
-def _check_training(request: Document) -> None:
-    if "TrainingImage" not in request["AlgorithmSpecification"]:
-        raise invalid(f"{NOT_RUN}an algorithm without AlgorithmSpecification.TrainingImage")
-    if "ResourceConfig" not in request or "InstanceType" not in request["ResourceConfig"]:
-        raise invalid(f"{NOT_RUN}a training job without ResourceConfig.InstanceType")
-    for metric in request["AlgorithmSpecification"].get("MetricDefinitions", []):
-        _check_metric(metric)
-    names = [channel["ChannelName"] for channel in request.get("InputDataConfig", [])]
-    if len(set(names)) < len(names):
-        raise invalid("Duplicate channel names in InputDataConfig")
-    for channel in request.get("InputDataConfig", []):
-        source = channel["DataSource"].get("S3DataSource")
-        if not source:
-            raise invalid(f"{NOT_RUN}channel {channel['ChannelName']} without S3DataSource")
-        _check_source(source, channel["ChannelName"], channel.get("InputMode", "File"))
-
-
-def _check_metric(metric: Document) -> None:
-    try:
-        groups = re.compile(metric["Regex"]).groups
-    except re.error as error:
-        raise invalid(f"Regex of metric {metric['Name']} is not a regular expression: {error}") from error
-    if not groups:
-        raise invalid(f"Regex of metric {metric['Name']} has no group that holds the value: {metric['Regex']}")
-
-
-def _check_processing(request: Document) -> None:
-    if "AppSpecification" not in request:
-        raise invalid(f"{NOT_RUN}a processing job without AppSpecification")
-    for given in request.get("ProcessingInputs", []):
-        if "S3Input" not in given or "LocalPath" not in given["S3Input"]:
-            raise invalid(f"{NOT_RUN}input {given['InputName']} without S3Input and LocalPath")
-        source = given["S3Input"]
-        _check_source(source, given["InputName"], source.get("S3InputMode", "File"))
-        _check_path(source["LocalPath"], given["InputName"])
-    for output in request.get("ProcessingOutputConfig", {}).get("Outputs", []):
-        target = output.get("S3Output")
-        if not target or "LocalPath" not in target or target["S3UploadMode"] != "EndOfJob":
-            raise invalid(f"{NOT_RUN}output {output['OutputName']} other than S3Output with LocalPath and EndOfJob")
-        _check_path(target["LocalPath"], output["OutputName"])
-
-
-def _check_source(source: Document, name: str, mode: str) -> None:
-    shared = source.get("S3DataDistributionType", "FullyReplicated")
-    if source.get("S3DataType") not in ("S3Prefix", "ManifestFile") or mode != "File" or shared != "FullyReplicated":
-        raise invalid(f"{NOT_RUN}input {name} other than S3Prefix or ManifestFile, File, FullyReplicated")
-
-
-def _check_path(path: str, name: str) -> None:
-    parts = PurePosixPath(path)
-    if not parts.is_relative_to(OPT_ML / "processing") or ".." in parts.parts:
-        raise invalid(f"LocalPath {path} of {name} must be below {OPT_ML / 'processing'}")
-
-
-CHECKS: Final = {"Training": _check_training, "Processing": _check_processing}
+INTERRUPTED: Final = "InternalServerError: the AWS emulation ended while the job ran; start the job again"
+RUNS: Final[dict[str, type[Run]]] = {TRAINING.name: TrainingRun, PROCESSING.name: ProcessingRun}
 
 
 class Jobs:
-    """recover: once at the start; close: at the end, after which no state changes any more."""
+    """The operations on jobs. Call `recover` once at the start, and `close` at the end; after it no state changes."""
 
     def __init__(self, store: Store, platform: Platform) -> None:
         self.store, self.platform = store, platform
-        self.living: dict[str, tuple[Job, Future[None]]] = {}  # by ARN
+        self.unfinished: dict[str, tuple[Job, Future[None]]] = {}  # by ARN
         self.closed = False
         # threads of this pool live as long as the process: a job dies with the thread that started it
         self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="job")
@@ -118,43 +46,43 @@ class Jobs:
                 self.store.put(job.arn, job.document())
 
     def recover(self) -> None:
-        """Jobs that a crash or a stop of this service cut off have failed."""
+        """Mark jobs as failed that a crash or a stop of this service interrupted."""
         for document in self.store.below("arn:"):
             if "kind" in document and (job := Job.of(document)).status not in ENDED:
-                job.end("Failed", "Failed", "Training job failed", CUT_OFF)
+                job.fail(INTERRUPTED)
                 self._save(job)
 
     def close(self) -> None:
-        """Ends the jobs that run. Their states stay as they are: the next start says that they were cut off."""
+        """End the jobs that run. Their states stay as they are: the next start marks them as interrupted."""
         with self.store.lock:
             self.closed = True
-            living = list(self.living.values())
-        for job, future in living:
+            unfinished = list(self.unfinished.values())
+        for job, future in unfinished:
             future.cancel()
-            job.stop.ask("Stopped")
-        wait([future for _, future in living], CLOSE_SECONDS)
+            job.stop.request("Stopped")
+        wait([future for _, future in unfinished], CLOSE_SECONDS)
         self.pool.shutdown(wait=False)
 
     # --- operations ---
     def create(self, kind: Kind, call: Call) -> Document:
+        """Check the request and queue the job."""
         request, name = call.request, call.request[kind.key("Name")]
         arn = call.arn(kind.resource, name)
-        _refuse_other_than(request)
-        CHECKS[kind.name](request)
+        job_checks.check(kind, request)
         self._assert_role(request["RoleArn"])
         with self.store.lock:
             if self.store.get(arn):
-                raise ApiError(
+                raise AwsError(
                     "ResourceInUse",
                     f"{kind.name} job names must be unique within an AWS account and region, and a "
                     f"{kind.name.lower()} job with this name already exists ({arn})",
                 )
-            job = Job(kind, arn, request, self._first_state(kind, request, arn))
+            job = Job.create(kind, arn, request)
             self._save(job)
             self.store.tag(arn, as_dict(request.get("Tags")))
-            future = self.pool.submit(Run(job, self.platform, self._save))
-            self.living[arn] = job, future
-        future.add_done_callback(lambda _: self.living.pop(arn, None))
+            future = self.pool.submit(RUNS[kind.name](job, self.platform, self._save))
+            self.unfinished[arn] = job, future
+        future.add_done_callback(lambda _: self.unfinished.pop(arn, None))
         return {kind.key("Arn"): arn}
 
     def _assert_role(self, role: str) -> None:
@@ -164,38 +92,21 @@ class Jobs:
             text = f"Could not assume role {role}. Please ensure that the role exists and allows principal "
             raise invalid(f"{text}'{SERVICE}' to assume the role.") from error
 
-    def _first_state(self, kind: Kind, request: Document, arn: str) -> Document:
-        moment = now()
-        state: Document = {
-            kind.key("Arn"): arn,
-            kind.key("Status"): "InProgress",
-            "CreationTime": moment,
-            "LastModifiedTime": moment,
-        }
-        if kind is TRAINING:
-            target = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
-            name = request[kind.key("Name")]
-            starting = {"Status": "Starting", "StartTime": moment, "StatusMessage": "Starting the training job"}
-            state |= {
-                "ModelArtifacts": {"S3ModelArtifacts": f"{target}/{name}/output/model.tar.gz"},
-                "SecondaryStatus": "Starting",
-                "SecondaryStatusTransitions": [starting],
-            }
-        return state
-
     def _job(self, kind: Kind, call: Call) -> Job:
         name = call.request[kind.key("Name")]
         if document := self.store.get(call.arn(kind.resource, name)):
             return Job.of(document)
-        missing = "Requested resource not found." if kind is TRAINING else "Could not find requested job with name: "
-        raise invalid(missing if kind is TRAINING else missing + name)
+        if kind is TRAINING:
+            raise invalid("Requested resource not found.")
+        raise invalid(f"Could not find requested job with name: {name}")
 
     def describe(self, kind: Kind, call: Call) -> Document:
+        """Return the request of a job with its state."""
         job = self._job(kind, call)
         return {name: value for name, value in job.request.items() if name != "Tags"} | job.state
 
     def stop(self, kind: Kind, call: Call) -> Document:
-        """A job that waits is stopped at once; one that runs is Stopping until its process has ended."""
+        """Stop a job: one that waits at once; one that runs is Stopping until its process has ended."""
         with self.store.lock:
             job = self._job(kind, call)
             if job.status in ENDED:
@@ -203,9 +114,9 @@ class Jobs:
                     f"The request was rejected because the {kind.name.lower()} job is in status {job.status}."
                 )
             if self.closed:
-                raise ApiError("ServiceUnavailable", "the embedded AWS is ending")
-            job, future = self.living[job.arn]
-            job.stop.ask("Stopped")
+                raise AwsError("ServiceUnavailable", "the AWS emulation is stopping: try again after its next start")
+            job, future = self.unfinished[job.arn]
+            job.stop.request("Stopped")
             if future.cancel():
                 job.end("Stopped", "Stopped", "Training job stopped")
             else:
@@ -214,14 +125,16 @@ class Jobs:
         return {}
 
     def list(self, kind: Kind, call: Call) -> Document:
-        request = call.request
-        part, status = request.get("NameContains", ""), request.get("StatusEquals")
-        name, arn, shown = kind.key("Name"), kind.key("Arn"), kind.key("Status")
-        own = ["SecondaryStatus"] if kind is TRAINING else ["FailureReason", "ExitMessage"]
-        members = [arn, shown, "CreationTime", "LastModifiedTime", f"{kind.name}EndTime", *own]
-        found = []
-        for job in map(Job.of, self.store.below(call.arn(kind.resource, ""))):
-            if part in job.name and status in (None, job.status):
-                found.append({name: job.name} | {key: job.state[key] for key in members if key in job.state})
-        sort_keys = {"CreationTime": "CreationTime", "Name": name, "Status": shown}
-        return page(found, call, kind.key("Summaries"), sort_keys)
+        """List jobs by a part of their name and by status."""
+        part = call.request.get("NameContains", "")
+        status = call.request.get("StatusEquals")
+        name, status_key = kind.key("Name"), kind.key("Status")
+        members = [kind.key("Arn"), status_key, "CreationTime", "LastModifiedTime", f"{kind.name}EndTime"]
+        members += ["SecondaryStatus"] if kind is TRAINING else ["FailureReason", "ExitMessage"]
+        summaries = [
+            {name: job.name} | {key: job.state[key] for key in members if key in job.state}
+            for job in map(Job.of, self.store.below(call.arn(kind.resource, "")))
+            if part in job.name and status in (None, job.status)
+        ]
+        sort_keys = {"CreationTime": "CreationTime", "Name": name, "Status": status_key}
+        return page(summaries, call, kind.key("Summaries"), sort_keys)

@@ -1,4 +1,4 @@
-"""What the embedded SageMaker remembers: documents and tags by ARN, in one SQLite file, on disk at once."""
+"""Store what SageMaker knows: documents and tags by ARN, in one SQLite file, on disk at once."""
 
 import json
 import sqlite3
@@ -18,7 +18,7 @@ create table if not exists counter (name text primary key, value integer not nul
 
 
 class Store:
-    """Safe for threads: `lock` makes several calls one step."""
+    """A store that threads may share; hold `lock` to make several calls one step."""
 
     def __init__(self, path: Path) -> None:
         self.lock = threading.RLock()
@@ -32,62 +32,68 @@ class Store:
 
     # --- resources: a document by ARN ---
     def put(self, arn: str, document: Document) -> None:
-        """A new document comes after all others; a known one keeps its place."""
+        """Store a document; a new one comes after all others, a known one keeps its place."""
         statement = "insert into resource values (?, ?) on conflict (arn) do update set document = excluded.document"
         self._rows(statement, arn, json.dumps(document))
 
     def get(self, arn: str) -> Document | None:
-        found = self._rows("select document from resource where arn = ?", arn)
-        return json.loads(found[0][0]) if found else None
+        """Return a document."""
+        rows = self._rows("select document from resource where arn = ?", arn)
+        return dict(json.loads(rows[0][0])) if rows else None
 
     def below(self, prefix: str) -> list[Document]:
-        """The documents whose ARN starts with `prefix`, oldest first."""
+        """Return the documents whose ARN starts with `prefix`, oldest first."""
         statement = "select document from resource where substr(arn, 1, ?) = ? order by rowid"
         return [json.loads(document) for (document,) in self._rows(statement, len(prefix), prefix)]
 
     def delete(self, arn: str) -> None:
-        """The document and its tags."""
+        """Delete a document and its tags."""
         with self.lock:
             self._rows("delete from resource where arn = ?", arn)
             self._rows("delete from tag where arn = ?", arn)
 
     # --- tags ---
     def tag(self, arn: str, tags: dict[str, str]) -> None:
+        """Add or replace tags."""
         with self.lock:
             for key, value in tags.items():
                 self._rows("insert or replace into tag values (?, ?, ?)", arn, key, value)
 
     def untag(self, arn: str, keys: list[str]) -> None:
+        """Remove tags."""
         with self.lock:
             for key in keys:
                 self._rows("delete from tag where arn = ? and key = ?", arn, key)
 
     def tags(self, arn: str) -> dict[str, str]:
+        """Return the tags of a resource, oldest first."""
         return dict(self._rows("select key, value from tag where arn = ? order by rowid", arn))
 
     def tagged(self) -> dict[str, dict[str, str]]:
-        """The tags of every resource that has any, by ARN: what the tagging API lists."""
-        found: dict[str, dict[str, str]] = {}
+        """Return the tags of every resource that has any, by ARN: what the tagging API lists."""
+        tags_by_arn: dict[str, dict[str, str]] = {}
         for arn, key, value in self._rows("select arn, key, value from tag order by rowid"):
-            found.setdefault(arn, {})[key] = value
-        return found
+            tags_by_arn.setdefault(arn, {})[key] = value
+        return tags_by_arn
 
     # --- client tokens and numbers ---
     def token(self, owner: str, token: str) -> tuple[str, str] | None:
-        """(request, ARN of what it made) of a client token; owner: the resource that the token belongs to."""
-        found = self._rows("select request, arn from token where owner = ? and token = ?", owner, token)
-        return (found[0][0], found[0][1]) if found else None
+        """Return (request, ARN of what it created) of a client token; owner: the resource that the token belongs to."""
+        rows = self._rows("select request, arn from token where owner = ? and token = ?", owner, token)
+        return (rows[0][0], rows[0][1]) if rows else None
 
     def remember(self, owner: str, token: str, request: str, arn: str) -> None:
+        """Store which resource a client token has created."""
         self._rows("insert or replace into token values (?, ?, ?, ?)", owner, token, request, arn)
 
     def next_number(self, name: str) -> int:
-        """1, 2, 3, …: never the same again, whatever is deleted."""
+        """Return 1, 2, 3, …: never the same number again, whatever is deleted."""
         statement = (
             "insert into counter values (?, 1) on conflict (name) do update set value = value + 1 returning value"
         )
         return int(self._rows(statement, name)[0][0])
 
     def close(self) -> None:
+        """Close the file."""
         with self.lock:
             self._database.close()

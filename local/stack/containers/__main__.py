@@ -8,7 +8,6 @@ COMMANDS = {
     "secrets": "local.stack.containers.secret",
     "kube": "local.stack.containers.kube",
     "aws": "local.stack.containers.aws",
-    "demo": "cli.compose_demo",
 }
 """Modules with a `main`; each is imported alone, since images hold what one of them needs."""
 AIRFLOW = ("migrate", "api-server", "scheduler", "dag-processor", "triggerer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from include.settings import settings
-from include.train.evidence import Champion, Evaluation, Interval, LaterWeeks
+from include.train.evidence import Champion, Evaluation, Interval, OutOfTimeTest
 from retail_mlops.common.tables import markdown_table
 from retail_mlops.hooks.model_registry import ModelPackage
 
@@ -95,7 +95,7 @@ def _champion(champion: Champion | None, arn: str | None) -> str:
     )
 
 
-def _out_of_time(later: LaterWeeks | None) -> str:
+def _out_of_time(later: OutOfTimeTest | None) -> str:
     if later is None:
         return "Not tested: that needs at least six weeks."
     everyone, new = later.all_customers, later.new_customers

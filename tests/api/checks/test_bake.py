@@ -78,7 +78,7 @@ def run(
     loaded: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
     """Run a bake of two URLs; return its exit code and its log lines."""
-    monkeypatch.setattr(bake, "PAIRS_PER_SECOND", 100)
+    monkeypatch.setattr(bake, "PAIRS_PER_SECOND", 1000)
     baskets = write(tmp_path / "held_out.jsonl", held_out(loaded))
 
     def run_bake(canary: str, stable: str, seconds: float = 0.6) -> tuple[int, list[dict[str, Any]]]:
@@ -113,7 +113,7 @@ def test_killed_canary_fails_before_the_end(start: Callable[..., Process], run: 
 
 
 def test_slow_canary_fails(fake: Callable[..., str], run: Callable[..., Any]) -> None:
-    code, log = run(fake(delay=0.04), fake(), seconds=2)
+    code, log = run(fake(delay=0.04), fake(), seconds=6)
     assert code == 1
     assert "the canary's p95 is" in log[-1]["reason"]
 
@@ -129,7 +129,7 @@ def test_errors_of_both_sides_do_not_fail_the_canary(fake: Callable[..., str], r
 
 
 def test_too_few_requests_are_inconclusive(fake: Callable[..., str], run: Callable[..., Any]) -> None:
-    code, log = run(fake(), fake(), seconds=0.1)
+    code, log = run(fake(), fake(), seconds=0)
     assert (code, log[-1]["result"]) == (2, "cannot tell")
     assert "too few requests" in log[-1]["reason"]
 

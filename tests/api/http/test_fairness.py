@@ -1,4 +1,4 @@
-"""A big batch lets small requests through."""
+"""A large batch does not block small requests."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from tests.api.tiny import basket
 
 
 async def call(app: Any, path: str, content: dict[str, Any], done: list[str]) -> int:
-    """One request to an ASGI application; its name goes to `done` when it is answered."""
+    """Send a request to an ASGI application; add its path to `done` when it is answered."""
     statuses = []
 
     async def receive() -> dict[str, Any]:
@@ -25,7 +25,7 @@ async def call(app: Any, path: str, content: dict[str, Any], done: list[str]) ->
     return statuses[0]
 
 
-def test_small_requests_are_answered_during_a_big_batch(serve: Callable[..., Served]) -> None:
+def test_small_requests_are_answered_during_a_large_batch(serve: Callable[..., Served]) -> None:
     app, done = serve().client.app, []
     batch = {"baskets": [basket(seed, lines=40) for seed in range(1000)]}
 

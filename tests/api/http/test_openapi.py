@@ -1,4 +1,4 @@
-"""The API's own description: complete, and true under a bounded fuzz."""
+"""The OpenAPI document: complete, and true for fuzzed requests."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ def test_every_route_is_described(served: Served) -> None:
             assert operation["summary"], path
 
 
-def test_the_described_example_is_accepted(served: Served) -> None:
+def test_described_examples_are_accepted(served: Served) -> None:
     paths = served.client.get("/openapi.json").json()["paths"]
 
     for path in ("/predict", "/predict/batch"):
@@ -35,14 +35,14 @@ def test_limits_are_described(served: Served) -> None:
     assert schemas["Line"]["properties"]["SPEND"]["maximum"] == 1_000_000
 
 
-def test_the_key_is_described_when_there_is_one(serve: Callable[..., Served]) -> None:
+def test_api_key_is_described_when_required(serve: Callable[..., Served]) -> None:
     document = serve(API_KEY=KEY).client.get("/openapi.json").json()
 
     assert document["paths"]["/predict"]["post"]["security"] == [{"ApiKey": []}]
     assert "401" in document["paths"]["/predict"]["post"]["responses"]
 
 
-def test_it_keeps_what_it_describes_under_fuzzing(served: Served) -> None:
+def test_fuzzed_requests_are_answered_as_described(served: Served) -> None:
     # here, so that a worker that does not run this test does not import them: a second of CPU
     import hypothesis
     import schemathesis
@@ -52,8 +52,8 @@ def test_it_keeps_what_it_describes_under_fuzzing(served: Served) -> None:
     schema = schemathesis.openapi.from_asgi("/openapi.json", served.client.app)
     tried: list[int] = []
 
-    for found in schema.get_all_operations():
-        operation = found.ok()
+    for result in schema.get_all_operations():
+        operation = result.ok()
         cases = strategies.one_of(operation.as_strategy(generation_mode=mode) for mode in schemathesis.GenerationMode)
 
         @hypothesis.settings(
@@ -67,7 +67,7 @@ def test_it_keeps_what_it_describes_under_fuzzing(served: Served) -> None:
         def answers_as_described(case: Any) -> None:
             response = case.call()
             tried.append(response.status_code)
-            # JSON Schema takes 119.0 for an integer; the API does not, and OpenAPI has no words for that
+            # JSON Schema accepts 119.0 as an integer; the API does not, and OpenAPI cannot express that
             spelt_as_float = "Expected `int`, got `float`" in response.text
             case.validate_response(response, excluded_checks=[positive_data_acceptance] if spelt_as_float else None)
 

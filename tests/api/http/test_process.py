@@ -1,4 +1,4 @@
-"""The real process: start, refusal, waiting, serving, leaving."""
+"""The real process: start, refusal, retries, serving, drain."""
 
 import http.client
 import json
@@ -32,7 +32,7 @@ def predict(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
     return reply
 
 
-def test_it_serves_and_stays_small(start: Callable[..., Process]) -> None:
+def test_process_serves_within_its_memory(start: Callable[..., Process]) -> None:
     process = start()
 
     process.until(lambda: process.get("/ready") == 200, READY_SECONDS)
@@ -40,7 +40,7 @@ def test_it_serves_and_stays_small(start: Callable[..., Process]) -> None:
     assert psutil.Process(process.popen.pid).memory_info().rss < MEMORY
 
 
-def test_the_largest_batches_at_once_stay_within_the_pods_memory(start: Callable[..., Process]) -> None:
+def test_concurrent_largest_batches_fit_into_the_pod(start: Callable[..., Process]) -> None:
     process = start()
     process.until(lambda: process.get("/ready") == 200, READY_SECONDS)
     serving = psutil.Process(process.popen.pid)
@@ -62,14 +62,15 @@ def test_the_largest_batches_at_once_stay_within_the_pods_memory(start: Callable
             peak = max(peak, serving.memory_info().rss)
             time.sleep(0.005)
     statuses = {answer.result() for answer in answers}
+    assert peak > before, "no memory of a batch was measured"
     assert 200 in statuses
-    assert statuses <= {200, 503}, "those that find no place are told to come again"
+    assert statuses <= {200, 503}, "requests beyond the limit are refused"
     pod = yaml.safe_load(DEPLOYMENT.read_text())["spec"]["template"]["spec"]["containers"][0]
     limit = int(pod["resources"]["limits"]["memory"].removesuffix("Mi")) * 1024 * 1024
     assert peak - before < limit - MEMORY, "beside a real model, which takes MEMORY at most"
 
 
-def test_an_unapproved_package_ends_the_process_with_the_reason(start: Callable[..., Process], aws: StubAws) -> None:
+def test_unapproved_package_ends_the_process(start: Callable[..., Process], aws: StubAws) -> None:
     aws.approval = "Rejected"
     process = start()
 
@@ -77,16 +78,14 @@ def test_an_unapproved_package_ends_the_process_with_the_reason(start: Callable[
     assert "is Rejected, not Approved" in process.events("refused")[0]["reason"]
 
 
-def test_wrong_settings_end_the_process_at_once(start: Callable[..., Process]) -> None:
+def test_invalid_setting_ends_the_process(start: Callable[..., Process]) -> None:
     process = start(AWS_REGION="us-east-1")
 
     assert process.popen.wait(READY_SECONDS) == 2
     assert "AWS_REGION" in process.events("refused")[0]["reason"]
 
 
-def test_it_is_alive_but_unready_while_s3_is_down_and_then_recovers(
-    start: Callable[..., Process], aws: StubAws
-) -> None:
+def test_process_is_alive_and_unready_until_s3_is_up(start: Callable[..., Process], aws: StubAws) -> None:
     aws.stop()
     process = start()
     process.until(lambda: process.get("/health") == 200)
@@ -97,7 +96,7 @@ def test_it_is_alive_but_unready_while_s3_is_down_and_then_recovers(
     process.until(lambda: process.get("/ready") == 200, 30)
 
 
-def test_a_package_rejected_later_keeps_serving(start: Callable[..., Process], aws: StubAws) -> None:
+def test_package_rejected_later_is_served_on(start: Callable[..., Process], aws: StubAws) -> None:
     process = start(APPROVAL_CHECK_SECONDS="0.1")
     process.until_ready()
 
@@ -107,10 +106,11 @@ def test_a_package_rejected_later_keeps_serving(start: Callable[..., Process], a
     assert predict(process.connect()).status == 200
 
 
-def test_draining_answers_on_kept_and_new_connections_and_closes_them(start: Callable[..., Process]) -> None:
+def test_draining_process_answers_and_closes_connections(start: Callable[..., Process]) -> None:
     process = start(DRAIN_SECONDS="2")
     process.until_ready()
-    kept, early = process.connect(), []
+    kept = process.connect()
+    statuses: set[int] = set()
     assert predict(kept).headers["Connection"] is None
 
     process.popen.send_signal(signal.SIGTERM)
@@ -119,14 +119,14 @@ def test_draining_answers_on_kept_and_new_connections_and_closes_them(start: Cal
     assert (reply.status, reply.headers["Connection"]) == (200, "close")
     began = time.monotonic()
     while process.popen.poll() is None and time.monotonic() - began < 1:
-        early.append(predict(process.connect()).status)
+        statuses.add(predict(process.connect()).status)
 
-    assert set(early) == {200}
+    assert statuses == {200}
     assert process.popen.wait(10) == 0
     assert process.events("stopped")
 
 
-def test_a_second_signal_leaves_at_once(start: Callable[..., Process]) -> None:
+def test_second_signal_ends_the_drain(start: Callable[..., Process]) -> None:
     process = start(DRAIN_SECONDS="30")
     process.until_ready()
 
@@ -137,7 +137,7 @@ def test_a_second_signal_leaves_at_once(start: Callable[..., Process]) -> None:
     assert process.popen.wait(10) == 0
 
 
-def test_a_signal_before_the_model_is_there_ends_it(start: Callable[..., Process], aws: StubAws) -> None:
+def test_signal_before_the_model_is_loaded_ends_the_process(start: Callable[..., Process], aws: StubAws) -> None:
     aws.stop()
     process = start(DRAIN_SECONDS="0")
     process.until(lambda: process.get("/health") == 200)
@@ -146,7 +146,7 @@ def test_a_signal_before_the_model_is_there_ends_it(start: Callable[..., Process
     assert process.popen.wait(10) == 0
 
 
-def test_its_log_is_json_without_customer_data(start: Callable[..., Process]) -> None:
+def test_log_is_json_without_customer_data(start: Callable[..., Process]) -> None:
     process = start(PREDICTION_LOG_SAMPLE="1", DRAIN_SECONDS="0")
     process.until_ready()
     predict(process.connect())

@@ -1,6 +1,9 @@
-"""Each route: its success and every refusal."""
+"""Each route: its answer and its refusals."""
 
+import base64
+import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -25,7 +28,7 @@ def line(**fields: Any) -> dict[str, Any]:
 # --- /predict ---
 
 
-def test_a_basket_is_scored(served: Served) -> None:
+def test_basket_is_scored(served: Served) -> None:
     answer = served.client.post("/predict", json=basket(1))
 
     body = answer.json()
@@ -42,7 +45,7 @@ def test_unknown_products_are_unclassified(served: Served) -> None:
     assert (body["prediction"], body["known_lines"]) == ("Unclassified", 0)
 
 
-def test_the_largest_basket_is_scored(served: Served) -> None:
+def test_largest_basket_is_scored(served: Served) -> None:
     assert served.client.post("/predict", json=basket(1, lines=500)).status_code == 200
 
 
@@ -77,7 +80,7 @@ def test_the_largest_basket_is_scored(served: Served) -> None:
     ],
     ids=str,
 )
-def test_a_wrong_basket_is_refused_with_its_path(served: Served, content: Any, where: list[Any]) -> None:
+def test_invalid_basket_is_refused_with_the_path(served: Served, content: Any, where: list[Any]) -> None:
     answer = served.client.post("/predict", content=json.dumps(content))
 
     assert answer.status_code == 422
@@ -106,13 +109,13 @@ def test_hostile_bytes_are_refused(served: Served, content: bytes) -> None:
     assert served.client.post("/predict", content=content).status_code == 422
 
 
-def test_a_large_body_is_refused_and_its_connection_closed(served: Served) -> None:
+def test_large_body_is_refused_and_the_connection_closed(served: Served) -> None:
     answer = served.client.post("/predict", content=b" " * (MAX_PREDICT_BYTES + 1))
 
     assert (answer.status_code, answer.headers["Connection"]) == (413, "close")
 
 
-def test_a_large_body_without_a_length_is_refused(served: Served) -> None:
+def test_large_body_without_a_length_is_refused(served: Served) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield b" " * 40_000
         yield b" " * 40_000
@@ -124,13 +127,13 @@ def test_a_large_body_without_a_length_is_refused(served: Served) -> None:
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS"])
-def test_scoring_takes_post_only(served: Served, method: str, path: str) -> None:
+def test_scoring_accepts_post_only(served: Served, method: str, path: str) -> None:
     answer = served.client.request(method, path)
 
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
-def test_nothing_is_scored_before_the_model_is_there(serve: Callable[..., Served]) -> None:
+def test_nothing_is_scored_before_the_model_is_loaded(serve: Callable[..., Served]) -> None:
     answer = serve(loaded_bundle=None).client.post("/predict", json=basket(1))
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
@@ -139,16 +142,16 @@ def test_nothing_is_scored_before_the_model_is_there(serve: Callable[..., Served
 # --- /predict/batch ---
 
 
-def test_a_batch_gives_what_single_requests_give(served: Served) -> None:
+def test_batch_answers_equal_single_answers(served: Served) -> None:
     baskets = [basket(seed, known=seed % 7 != 0) for seed in range(300)]
 
     batch = served.client.post("/predict/batch", json={"baskets": baskets}).json()
 
     assert batch["count"] == 300
-    assert batch["predictions"] == [served.client.post("/predict", json=one).json() for one in baskets]
+    assert batch["predictions"] == [served.client.post("/predict", json=single).json() for single in baskets]
 
 
-def test_the_bad_basket_of_a_batch_is_named(served: Served) -> None:
+def test_invalid_basket_of_a_batch_is_named(served: Served) -> None:
     baskets = [basket(seed) for seed in range(20)]
     baskets[17]["lines"][0]["SPEND"] = -1
 
@@ -171,39 +174,39 @@ def test_the_bad_basket_of_a_batch_is_named(served: Served) -> None:
     ],
     ids=lambda content: str(content)[:40],
 )
-def test_a_wrong_batch_is_refused(served: Served, content: Any) -> None:
+def test_invalid_batch_is_refused(served: Served, content: Any) -> None:
     answer = served.client.post("/predict/batch", content=json.dumps(content))
 
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"][0] == "body"
 
 
-def test_a_thousand_baskets_are_scored(served: Served) -> None:
+def test_largest_batch_is_scored(served: Served) -> None:
     answer = served.client.post("/predict/batch", json={"baskets": [basket(seed) for seed in range(1000)]})
 
     assert answer.json()["count"] == 1000
 
 
-def test_a_large_batch_is_refused(served: Served) -> None:
+def test_large_batch_body_is_refused(served: Served) -> None:
     assert served.client.post("/predict/batch", content=b" " * (MAX_BATCH_BYTES + 1)).status_code == 413
 
 
 # --- probes, model, metrics, page ---
 
 
-def test_probes_when_loaded(served: Served) -> None:
+def test_probes_of_a_loaded_process(served: Served) -> None:
     assert served.client.get("/health").json() == {"status": "alive", "release": "r-1"}
     assert served.client.get("/ready").json() == {"status": "ready", "reason": "ready"}
 
 
-def test_probes_before_the_model_is_there(serve: Callable[..., Served]) -> None:
+def test_probes_before_the_model_is_loaded(serve: Callable[..., Served]) -> None:
     client = serve(loaded_bundle=None).client
 
     assert client.get("/health").status_code == 200
     assert (client.get("/ready").status_code, client.get("/model").status_code) == (503, 503)
 
 
-def test_a_draining_process_is_unready_and_closes_connections(served: Served) -> None:
+def test_draining_process_is_unready(served: Served) -> None:
     served.state.draining = True
 
     answer = served.client.post("/predict", json=basket(1))
@@ -211,18 +214,18 @@ def test_a_draining_process_is_unready_and_closes_connections(served: Served) ->
     assert served.client.get("/ready").json()["reason"] == "draining"
 
 
-def test_the_model_says_who_approved_it(served: Served) -> None:
-    facts = served.client.get("/model").json()
+def test_model_shows_its_approval_and_metrics(served: Served) -> None:
+    model = served.client.get("/model").json()
 
-    assert facts["approval_status"] == "Approved"
-    assert facts["approved_by"] == "approved by a person"
-    assert facts["metrics"] == {"accuracy": 0.99, "macro_f1": 0.98}
-    assert facts["bundle_digest"] == served.state.config.bundle_digest
+    assert model["approval_status"] == "Approved"
+    assert model["approved_by"] == "approved by a person"
+    assert model["metrics"] == {"accuracy": 0.99, "macro_f1": 0.98}
+    assert model["bundle_digest"] == served.state.config.bundle_digest
 
 
-def test_metrics_count_by_route_and_never_by_path(served: Served) -> None:
+def test_metrics_have_no_label_from_a_request_path(served: Served) -> None:
     served.client.post("/predict", json=basket(1))
-    served.client.get("/a/path/of/ours/no")
+    served.client.get("/a/path/that/does/not/exist")
 
     text = served.client.get("/metrics").text
     assert 'retail_api_requests_total{route="/predict",status="200"} 1.0' in text
@@ -230,7 +233,7 @@ def test_metrics_count_by_route_and_never_by_path(served: Served) -> None:
     assert "/a/path" not in text
 
 
-def test_products_show_what_the_model_believes_of_them(served: Served, loaded: Bundle) -> None:
+def test_products_show_the_models_affinities(served: Served, loaded: Bundle) -> None:
     frequent = served.client.get("/products").json()["products"]
     counts = [product["baskets"] for product in frequent]
     assert counts == sorted(counts, reverse=True)
@@ -247,29 +250,29 @@ def test_products_show_what_the_model_believes_of_them(served: Served, loaded: B
     assert list(known["affinity"].values()) == loaded.table.beliefs[row].tolist()
 
 
-def test_products_need_the_key_and_a_model(serve: Callable[..., Served]) -> None:
+def test_products_require_a_key_a_model_and_valid_codes(serve: Callable[..., Served]) -> None:
     assert serve(API_KEY="a-key-of-sixteen-characters").client.get("/products").status_code == 401
     assert serve(None).client.get("/products").status_code == 503
     assert serve().client.get("/products", params={"code": "x" * 33}).status_code == 422
 
 
-def test_the_page_allows_only_its_own_script(served: Served) -> None:
-    page = served.client.get("/")
+@pytest.mark.parametrize(("path", "title"), [("/", "Retail price sensitivity"), ("/docs", "API: retail price sens")])
+def test_page_allows_only_its_own_script_and_style(served: Served, path: str, title: str) -> None:
+    page = served.client.get(path)
 
-    assert "Retail price sensitivity" in page.text
-    assert "default-src 'none'; script-src 'sha256-" in page.headers["Content-Security-Policy"]
+    assert page.status_code == 200
+    assert f"<title>{title}" in page.text
+    policy = page.headers["Content-Security-Policy"].split("; ")
+    assert policy[0] == "default-src 'none'"
+    for tag in ("script", "style"):
+        [content] = re.findall(f"<{tag}.*?>(.*?)</{tag}>", page.text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
 
 
 def test_unknown_paths_and_methods_answer_json(served: Served) -> None:
     assert served.client.get("/nowhere").json() == {"detail": "Not Found"}
     assert served.client.post("/health").status_code == 405
-
-
-def test_the_documentation_fetches_nothing_from_elsewhere(served: Served) -> None:
-    page = served.client.get("/docs")
-
-    assert page.status_code == 200
-    assert "default-src 'none'; script-src 'sha256-" in page.headers["Content-Security-Policy"]
 
 
 def test_docs_can_be_switched_off(serve: Callable[..., Served]) -> None:
@@ -278,7 +281,7 @@ def test_docs_can_be_switched_off(serve: Callable[..., Served]) -> None:
     assert {client.get(path).status_code for path in ("/docs", "/openapi.json")} == {404}
 
 
-def test_every_answer_carries_the_fixed_headers(served: Served) -> None:
+def test_every_answer_has_the_common_headers(served: Served) -> None:
     for path in ("/", "/health", "/nowhere", "/predict"):
         headers = served.client.get(path).headers
         assert headers["X-Model-Version"] == "3"
@@ -287,7 +290,7 @@ def test_every_answer_carries_the_fixed_headers(served: Served) -> None:
         assert "server" not in headers
 
 
-def test_a_harmless_request_id_is_kept_and_another_replaced(served: Served) -> None:
+def test_safe_request_id_is_kept_and_unsafe_one_replaced(served: Served) -> None:
     kept = served.client.get("/health", headers={"X-Request-ID": "abc-1"}).headers["X-Request-ID"]
     replaced = served.client.get("/health", headers={"X-Request-ID": "a b\tc"}).headers["X-Request-ID"]
 
@@ -299,7 +302,7 @@ def test_a_harmless_request_id_is_kept_and_another_replaced(served: Served) -> N
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_the_key_is_needed_to_score(serve: Callable[..., Served], path: str) -> None:
+def test_scoring_requires_the_key(serve: Callable[..., Served], path: str) -> None:
     client = serve(API_KEY=KEY).client
     content = basket(1) if path == "/predict" else {"baskets": [basket(1)]}
 
@@ -309,23 +312,23 @@ def test_the_key_is_needed_to_score(serve: Callable[..., Served], path: str) -> 
 
 
 @pytest.mark.parametrize("path", ["/model", "/metrics"])
-def test_the_key_is_needed_for_what_is_not_a_probe(serve: Callable[..., Served], path: str) -> None:
+def test_guarded_routes_require_the_key(serve: Callable[..., Served], path: str) -> None:
     client = serve(API_KEY=KEY).client
 
     assert client.get(path).status_code == 401
     assert client.get(path, headers={"X-API-Key": KEY}).status_code == 200
 
 
-def test_probes_need_no_key(serve: Callable[..., Served]) -> None:
+def test_probes_require_no_key(serve: Callable[..., Served]) -> None:
     client = serve(API_KEY=KEY).client
 
     assert (client.get("/health").status_code, client.get("/ready").status_code) == (200, 200)
 
 
-# --- failures of ours ---
+# --- internal errors ---
 
 
-def test_a_failure_of_ours_shows_no_trace(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_error_of_scoring_shows_no_traceback(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("a secret path /srv/model")
 
@@ -339,7 +342,7 @@ def test_a_failure_of_ours_shows_no_trace(served: Served, monkeypatch: pytest.Mo
     assert "a secret path" in failure["traceback"]
 
 
-def test_a_failure_behind_the_gateway_shows_no_trace(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_error_of_a_route_shows_no_traceback(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> bytes:
         raise RuntimeError("a secret")
 

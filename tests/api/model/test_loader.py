@@ -1,10 +1,9 @@
-"""Loading: what is refused for good, what is tried again, and what happens to a package that is rejected later."""
+"""Loading: permanent refusals, retries, and a package that is rejected after the start."""
 
 import gzip
 import io
 import json
 import tarfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,23 +17,22 @@ from api.telemetry.logs import Log
 from api.telemetry.metrics import Metrics
 from tests.api.conftest import Release
 from tests.api.stub_aws import BUCKET, KEY, StubAws
+from tests.waiting import until
 
 OBJECT = f"/{BUCKET}/{KEY}"
 
 
 class Loading:
-    """A loader at work; `wait` until what it did to the state is so."""
+    """A running loader; `wait` returns when its state meets a condition."""
 
     def __init__(self, release: Release, **changes: str) -> None:
-        self.state, self.stream = State(release.config(**changes)), io.BytesIO()
+        self.state = State(release.config(**changes))
+        self.stream = io.BytesIO()
         self.metrics = Metrics()
         self.loader = Loader(self.state, Log(self.stream), self.metrics)
 
-    def wait(self, what: Callable[[State], Any], seconds: float = 10) -> None:
-        deadline = time.monotonic() + seconds
-        while not what(self.state):
-            assert time.monotonic() < deadline, f"state is {self.state}"
-            time.sleep(0.01)
+    def wait(self, condition: Callable[[State], Any], seconds: float = 10) -> None:
+        until(lambda: condition(self.state), seconds, f"{self.state}", longest=0.02)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.stream.getvalue().splitlines()]
@@ -46,20 +44,20 @@ def load(
     release: Release, aws_environment: StubAws, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Loading]]:
     monkeypatch.setattr(loading, "FIRST_RETRY_SECONDS", 0.05)
-    begun: list[Loading] = []
+    started: list[Loading] = []
 
-    def begin(**changes: str) -> Loading:
-        begun.append(Loading(release, **changes))
-        begun[-1].loader.start()
-        return begun[-1]
+    def start_loader(**changes: str) -> Loading:
+        started.append(Loading(release, **changes))
+        started[-1].loader.start()
+        return started[-1]
 
-    yield begin
-    for one in begun:
-        one.loader.stop()
-        one.loader.join(10)
+    yield start_loader
+    for loaded in started:
+        loaded.loader.stop()
+        loaded.loader.join(10)
 
 
-def test_an_approved_release_is_loaded(load: Callable[..., Loading], release: Release) -> None:
+def test_approved_release_is_loaded(load: Callable[..., Loading], release: Release) -> None:
     loaded = load()
 
     loaded.wait(lambda state: state.ready)
@@ -70,7 +68,7 @@ def test_an_approved_release_is_loaded(load: Callable[..., Loading], release: Re
 
 
 @pytest.mark.parametrize("approval", ["PendingManualApproval", "Rejected"])
-def test_a_package_that_is_not_approved_is_refused(load: Callable[..., Loading], aws: StubAws, approval: str) -> None:
+def test_unapproved_package_is_refused(load: Callable[..., Loading], aws: StubAws, approval: str) -> None:
     aws.approval = approval
     loaded = load()
 
@@ -80,7 +78,7 @@ def test_a_package_that_is_not_approved_is_refused(load: Callable[..., Loading],
     assert OBJECT not in aws.calls, "nothing is fetched before approval is known"
 
 
-def test_a_package_of_another_bundle_is_refused(load: Callable[..., Loading], aws: StubAws) -> None:
+def test_package_of_another_bundle_is_refused(load: Callable[..., Loading], aws: StubAws) -> None:
     aws.digest = "0" * 64
     loaded = load()
 
@@ -88,7 +86,7 @@ def test_a_package_of_another_bundle_is_refused(load: Callable[..., Loading], aw
     assert "was approved for bundle 000" in (loaded.state.refusal or "")
 
 
-def test_another_bundle_than_the_release_names_is_refused(load: Callable[..., Loading], aws: StubAws) -> None:
+def test_bundle_with_another_digest_is_refused(load: Callable[..., Loading], aws: StubAws) -> None:
     aws.digest = "1" * 64
     loaded = load(BUNDLE_DIGEST="1" * 64)
 
@@ -96,7 +94,7 @@ def test_another_bundle_than_the_release_names_is_refused(load: Callable[..., Lo
     assert "1" * 64 in (loaded.state.refusal or "")
 
 
-def test_a_missing_object_is_refused(load: Callable[..., Loading], aws: StubAws) -> None:
+def test_missing_object_is_refused(load: Callable[..., Loading], aws: StubAws) -> None:
     aws.objects.clear()
     loaded = load()
 
@@ -104,7 +102,7 @@ def test_a_missing_object_is_refused(load: Callable[..., Loading], aws: StubAws)
     assert "the object does not exist" in (loaded.state.refusal or "")
 
 
-def test_s3_down_is_waited_for(load: Callable[..., Loading], aws: StubAws) -> None:
+def test_loading_is_retried_while_s3_is_down(load: Callable[..., Loading], aws: StubAws) -> None:
     aws.stop()
     loaded = load()
     loaded.wait(lambda _: loaded.events("waiting"))
@@ -115,7 +113,7 @@ def test_s3_down_is_waited_for(load: Callable[..., Loading], aws: StubAws) -> No
     loaded.wait(lambda state: state.ready, 20)
 
 
-def test_a_package_rejected_later_is_served_with_a_warning(load: Callable[..., Loading], aws: StubAws) -> None:
+def test_package_rejected_later_is_served_with_a_warning(load: Callable[..., Loading], aws: StubAws) -> None:
     loaded = load(APPROVAL_CHECK_SECONDS="0.05")
     loaded.wait(lambda state: state.ready)
 
@@ -125,7 +123,7 @@ def test_a_package_rejected_later_is_served_with_a_warning(load: Callable[..., L
     assert "retail_api_model_approved 0.0" in loaded.metrics.text().decode()
 
 
-def test_aws_down_later_changes_nothing(load: Callable[..., Loading], aws: StubAws) -> None:
+def test_model_is_served_on_while_aws_is_down(load: Callable[..., Loading], aws: StubAws) -> None:
     loaded = load(APPROVAL_CHECK_SECONDS="0.05")
     loaded.wait(lambda state: state.ready)
 
@@ -159,7 +157,7 @@ def with_a_flipped_byte(directory: Path, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "products.npz", "baseline.json", "metrics.json", "manifest.json"])
-def test_a_flipped_byte_is_refused(load: Callable[..., Loading], aws: StubAws, release: Release, name: str) -> None:
+def test_flipped_byte_is_refused(load: Callable[..., Loading], aws: StubAws, release: Release, name: str) -> None:
     aws.objects[OBJECT] = with_a_flipped_byte(release.directory, name)
     loaded = load()
 
@@ -181,13 +179,13 @@ def archives(release: Release) -> dict[str, bytes]:
         "symbolic link": packed((member("manifest.json", tarfile.SYMTYPE, "/etc/passwd"), b"")),
         "hard link": packed((member("manifest.json", tarfile.LNKTYPE, "/etc/passwd"), b"")),
         "device": packed((member("manifest.json", tarfile.CHRTYPE), b"")),
-        "stranger": packed((member("setup.py"), b"x")),
+        "unknown member": packed((member("setup.py"), b"x")),
         "no manifest": packed(),
     }
 
 
 @pytest.mark.parametrize("name", archives(Release(Path(), gzip.compress(b""), "")))
-def test_a_broken_archive_is_refused(load: Callable[..., Loading], aws: StubAws, release: Release, name: str) -> None:
+def test_broken_archive_is_refused(load: Callable[..., Loading], aws: StubAws, release: Release, name: str) -> None:
     aws.objects[OBJECT] = archives(release)[name]
     loaded = load()
 

@@ -1,9 +1,10 @@
-"""Log lines: one a request, JSON, buffered; events at once."""
+"""Log lines: JSON, buffered, one for each request; events are written at once."""
 
 import io
 import json
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -12,11 +13,11 @@ from tests.api.conftest import Served
 from tests.api.tiny import basket
 
 
-def lines(stream: io.BytesIO) -> list[dict]:
+def lines(stream: io.BytesIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_a_line_waits_for_the_flush_and_an_event_does_not() -> None:
+def test_line_is_buffered_and_event_is_written_at_once() -> None:
     stream = io.BytesIO()
     log = Log(stream, release="r-1")
 
@@ -27,7 +28,7 @@ def test_a_line_waits_for_the_flush_and_an_event_does_not() -> None:
     assert lines(stream)[0]["release"] == "r-1"
 
 
-def test_a_full_buffer_is_written() -> None:
+def test_full_buffer_is_written() -> None:
     stream = io.BytesIO()
     log = Log(stream)
 
@@ -36,7 +37,7 @@ def test_a_full_buffer_is_written() -> None:
     assert len(lines(stream)) > 500
 
 
-def test_the_level_holds_lines_back() -> None:
+def test_level_filters_lines_and_events() -> None:
     stream = io.BytesIO()
     log = Log(stream, "WARNING")
 
@@ -46,15 +47,15 @@ def test_the_level_holds_lines_back() -> None:
     assert [line["event"] for line in lines(stream)] == ["waiting"]
 
 
-def test_libraries_are_heard_as_json() -> None:
+def test_library_logs_become_json() -> None:
     stream = io.BytesIO()
-    record = logging.LogRecord("uvicorn.error", logging.ERROR, __file__, 1, "port %d is taken", (80,), None)
+    record = logging.LogRecord("uvicorn.error", logging.ERROR, __file__, 1, "port %d is in use", (80,), None)
 
     ForwardingHandler(Log(stream)).emit(record)
-    assert lines(stream)[0]["message"] == "port 80 is taken"
+    assert lines(stream)[0]["message"] == "port 80 is in use"
 
 
-def test_one_line_a_request_without_customer_data(serve: Callable[..., Served]) -> None:
+def test_request_lines_hold_no_customer_data(serve: Callable[..., Served]) -> None:
     served = serve(PREDICTION_LOG_SAMPLE="0")
     served.client.post("/predict", json=basket(1) | {"CUST_CODE": "CUST0000000001"})
     served.client.post("/predict", json=basket(1))

@@ -1,4 +1,4 @@
-"""The minute's metrics in CloudWatch's embedded metric format."""
+"""Metrics: one document a minute in CloudWatch's embedded metric format, and Prometheus text."""
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,7 +14,7 @@ class Clock:
         return self.now
 
 
-def test_a_window_is_told_once_when_its_minute_is_over() -> None:
+def test_window_is_returned_once_after_its_minute() -> None:
     clock = Clock()
     window = MetricWindow(clock)
     window.observe("/predict", 200, 0.002)
@@ -29,7 +29,7 @@ def test_a_window_is_told_once_when_its_minute_is_over() -> None:
     assert window.take(force=True) is None
 
 
-def test_it_follows_the_format() -> None:
+def test_document_follows_the_embedded_metric_format() -> None:
     clock = Clock()
     window = MetricWindow(clock)
     for number in range(1000):
@@ -39,13 +39,14 @@ def test_it_follows_the_format() -> None:
     assert document is not None
     directive = document["_aws"]["CloudWatchMetrics"][0]
     assert directive["Namespace"] == "RetailMLOps"
-    assert all(metric["Name"] in document for metric in directive["Metrics"])
-    assert all(name in document for names in directive["Dimensions"] for name in names)
+    assert [metric["Name"] for metric in directive["Metrics"]] == ["Requests", "Errors", "Latency"]
+    assert directive["Dimensions"] == [["Service"]]
+    assert {"Requests", "Errors", "Latency", "Service"} <= document.keys()
     assert len(document["Latency"]) == 100, "the format's limit"
     assert document["_aws"]["Timestamp"] == 1_000_000
 
 
-def test_probes_are_requests_and_never_errors_or_latency() -> None:
+def test_probes_count_neither_as_errors_nor_as_latency() -> None:
     window = MetricWindow(Clock())
     for route in PROBE_ROUTES:
         window.observe(route, 503, 1)
@@ -56,7 +57,7 @@ def test_probes_are_requests_and_never_errors_or_latency() -> None:
     assert "Latency" not in document
 
 
-def test_a_window_without_answers_has_no_latency() -> None:
+def test_window_without_answers_has_no_latency() -> None:
     window = MetricWindow(Clock())
     window.observe("/predict", 500, 1)
 
@@ -65,23 +66,23 @@ def test_a_window_without_answers_has_no_latency() -> None:
     assert "Latency" not in document
 
 
-def test_requests_are_counted_by_route_and_status_and_their_seconds_by_route() -> None:
+def test_requests_are_counted_by_route_and_status() -> None:
     metrics = Metrics()
     for status, seconds in ((200, 0.0004), (200, 0.0005), (422, 0.003), (503, 9.0)):
         metrics.request("/predict", status, seconds)
     metrics.request("other", 404, 0.02)
 
-    found = {
+    samples = {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(metrics.text().decode())
         for sample in family.samples
     }
-    answered = {key[1:]: value for key, value in found.items() if key[0] == "retail_api_requests_total"}
+    answered = {key[1:]: value for key, value in samples.items() if key[0] == "retail_api_requests_total"}
     assert answered == {("/predict", "200"): 2, ("/predict", "422"): 1, ("/predict", "503"): 1, ("other", "404"): 1}
     within = {
-        le: found["retail_api_request_seconds_bucket", le, "/predict"]
+        le: samples["retail_api_request_seconds_bucket", le, "/predict"]
         for le in ("0.0005", "0.0025", "0.005", "2.5", "+Inf")
     }
     assert list(within.values()) == [2, 2, 3, 3, 4]
-    assert found["retail_api_request_seconds_count", "/predict"] == 4
-    assert found["retail_api_request_seconds_sum", "other"] == 0.02
+    assert samples["retail_api_request_seconds_count", "/predict"] == 4
+    assert samples["retail_api_request_seconds_sum", "other"] == 0.02

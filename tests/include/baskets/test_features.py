@@ -28,9 +28,9 @@ BASKETS = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(baskets=st.lists(BASKETS, min_size=1, max_size=6))
 def test_plain_python_and_numpy_agree(loaded, baskets):
-    values, known = features.many(features.columns_of(baskets), loaded.table)
+    values, known = features.compute_many(features.columns_of(baskets), loaded.table)
     for row, basket in enumerate(baskets):
-        alone, alone_known = features.one(basket, loaded.table)
+        alone, alone_known = features.compute_one(basket, loaded.table)
         np.testing.assert_array_equal(values[row], alone)
         assert known[row] == alone_known
     for together, alone in zip(loaded.predict_many(baskets), map(loaded.predict_one, baskets), strict=True):
@@ -41,7 +41,7 @@ def test_plain_python_and_numpy_agree(loaded, baskets):
 
 def test_features_are_what_their_names_say(table, make_basket):
     basket = make_basket(lines=[Line("HIGH", 2, 3.0), Line("LOW", 1, 0.5), Line("NEVER", 4, 10.0)])
-    values, known = features.one(basket, table)
+    values, known = features.compute_one(basket, table)
     named = dict(zip(features.FEATURES, values, strict=True))
     assert known == 2
     assert (named["lines"], named["units"], named["spend"]) == (3, 7, 13.5)
@@ -54,7 +54,7 @@ def test_features_are_what_their_names_say(table, make_basket):
 
 
 def test_unknown_region_is_minus_one(table, make_basket):
-    values, _ = features.one(make_basket("HIGH", STORE_REGION="Z99"), table)
+    values, _ = features.compute_one(make_basket("HIGH", STORE_REGION="Z99"), table)
     assert values[features.FEATURES.index("store_region")] == -1
 
 
@@ -62,4 +62,4 @@ def test_slice_of_columns_is_the_columns_of_the_slice(table, make_basket):
     baskets = [make_basket("HIGH"), make_basket("LOW", "NEVER"), make_basket("MIDDLE", "HIGH", "LOW")]
     sliced = features.columns_of(baskets).take(np.array([2, 0]))
     expected = features.columns_of([baskets[2], baskets[0]])
-    np.testing.assert_array_equal(features.many(sliced, table)[0], features.many(expected, table)[0])
+    np.testing.assert_array_equal(features.compute_many(sliced, table)[0], features.compute_many(expected, table)[0])

@@ -48,5 +48,7 @@ def test_failed_splitting_names_its_step_and_leaves_no_gold(build, base, gold, t
 
     monkeypatch.setattr("include.etl.split.pl.concat", full)
     assert build(text) == 1
-    assert (base / "output" / "failure").read_text() == f"split {WEEK} broke: OSError: no space left on device\n"
+    assert (
+        base / "output" / "failure"
+    ).read_text() == f"split {WEEK} failed unexpectedly: OSError: no space left on device\n"
     assert list(gold.iterdir()) == []

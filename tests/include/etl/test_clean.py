@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from include.etl import read
+from include.etl import raw_file
 from include.etl.columns import HEADERS, SILVER
 from tests.include.etl.weekly import changed, joined, large_basket, of_basket, value
 
@@ -96,7 +96,7 @@ def test_a_file_of_many_blocks_and_ranges_gives_the_same_rows(
     clean(text)
     expected = pl.read_parquet(silver / "part-0.parquet")
     assert expected["BASKET_ID"].n_unique() == baskets
-    monkeypatch.setattr(read, "BLOCK_BYTES", 5000)
+    monkeypatch.setattr(raw_file, "BLOCK_BYTES", 5000)
     monkeypatch.setattr("include.etl.external_sort.RANGE_ROWS", range_rows)
     monkeypatch.setattr("include.etl.external_sort.BATCH_ROWS", 16)
     monkeypatch.setattr("include.etl.external_sort.KEY_ROWS", key_rows)
@@ -121,7 +121,7 @@ HEADER = joined([",".join(HEADERS["seg_1,seg_2"])])
     ("damage", "said"),
     [
         (lambda text: text.replace("SPEND", "PRICE", 1), "row 1: not the header of a weekly file (column 6 is PRICE"),
-        (lambda text: text.replace("seg_1", "CUST_PRICE_SENSITIVITY", 1), "the customer's segment being either"),
+        (lambda text: text.replace("seg_1", "CUST_PRICE_SENSITIVITY", 1), "two segment columns are either"),
         (lambda text: text.replace(",STORE_REGION", "", 1), "column 22 is missing, expected STORE_REGION"),
         (lambda text: text.split("\n", 1)[1], "row 1: not the header"),
         (lambda text: "", "is empty"),
@@ -272,7 +272,7 @@ def test_week_without_a_labelled_basket_is_refused(clean, lines, failure, silver
     rows = [changed(line, BASKET_PRICE_SENSITIVITY="XX") for line in lines[1:]]
     assert clean(joined([lines[0], *rows])) == 1
     assert "none of its" in failure()
-    assert "there is nothing to learn from this week" in failure()
+    assert "a model cannot learn from this week" in failure()
     assert list(silver.iterdir()) == []
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include import lake
-from include.etl import baskets
 from include.etl.columns import GOLD
+from include.etl.gold import splits
 from include.settings import settings
 from include.train import data
 from tests.include.etl.conftest import WEEK
@@ -141,7 +141,7 @@ def test_copy_of_an_anonymous_basket_stays_on_its_originals_side(clean, split, l
 
 
 def splits_of(owners: list[str], salt: str) -> list[str]:
-    return baskets.splits(pl.DataFrame({"CUST_CODE": owners, "fingerprint": ["f"] * len(owners)}), salt).to_list()
+    return splits(pl.DataFrame({"CUST_CODE": owners, "fingerprint": ["f"] * len(owners)}), salt).to_list()
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=20), st.text(min_size=1))

@@ -36,5 +36,11 @@ def splits(gold, manifests) -> dict[str, data.Baskets]:
 
 
 @pytest.fixture(scope="session")
+def test_baskets(splits) -> data.Baskets:
+    """The labelled baskets of the test split."""
+    return splits["test"].take(splits["test"].labelled)
+
+
+@pytest.fixture(scope="session")
 def six_weeks(tmp_path_factory) -> Path:
     return write_gold(tmp_path_factory.mktemp("six"), SIX_WEEKS, baskets=500)

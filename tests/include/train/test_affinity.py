@@ -14,9 +14,11 @@ def table(splits):
 
 
 def test_classes_of_products_are_recovered(table):
-    found = dict(zip(table.codes, np.asarray(table.beliefs), strict=True))
-    counting = [product for product in range(len(CLASSES)) if not np.isnan(CLASSES[product]) and code(product) in found]
-    right = [found[code(product)].argmax() == CLASSES[product] + 1 for product in counting]
+    beliefs = dict(zip(table.codes, np.asarray(table.beliefs), strict=True))
+    counting = [
+        product for product in range(len(CLASSES)) if not np.isnan(CLASSES[product]) and code(product) in beliefs
+    ]
+    right = [beliefs[code(product)].argmax() == CLASSES[product] + 1 for product in counting]
     assert len(right) > 60
     assert np.mean(right) > 0.95
 

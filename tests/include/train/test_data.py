@@ -105,13 +105,13 @@ def test_a_customer_is_in_one_fold(splits):
     train = splits["train"]
     folds = train.folds(5)
     by_customer = {customer: set(folds[train.customer == customer]) for customer in set(train.customer) - {None}}
-    assert {len(found) for found in by_customer.values()} == {1}
+    assert {len(folds_of_customer) for folds_of_customer in by_customer.values()} == {1}
     assert set(folds) == set(range(5))
 
 
 def test_honest_splits_share_nothing(splits):
     leaks = data.leaks_between(splits.values())
-    assert (leaks.customers, leaks.fingerprints) == (0, 0)
+    assert (leaks.customers, leaks.content_hashes) == (0, 0)
     data.refuse_leaks(leaks)
 
 
@@ -130,18 +130,18 @@ def test_a_large_basket_in_two_splits_is_refused_and_a_small_one_is_chance(split
     for large, shared in ((True, 1), (False, 0)):
         copied = np.flatnonzero(train.is_large == large)[0]
         taker = np.flatnonzero(test.is_large == large)[0]
-        fingerprint = test.fingerprint.copy()
-        fingerprint[taker] = train.fingerprint[copied]
-        assert data.leaks_between([train, replace(test, fingerprint=fingerprint)]).fingerprints == shared
+        hashes = test.content_hash.copy()
+        hashes[taker] = train.content_hash[copied]
+        assert data.leaks_between([train, replace(test, content_hash=hashes)]).content_hashes == shared
 
 
 def test_copies_inside_a_split_are_counted(splits):
     train = splits["train"]
     large = np.flatnonzero(train.is_large)[:3]
-    fingerprint = train.fingerprint.copy()
-    fingerprint[large] = fingerprint[large[0]]
-    leaks = data.leaks_between([replace(train, fingerprint=fingerprint), splits["test"]])
-    assert (leaks.clones, leaks.fingerprints) == (2, 0)
+    hashes = train.content_hash.copy()
+    hashes[large] = hashes[large[0]]
+    leaks = data.leaks_between([replace(train, content_hash=hashes), splits["test"]])
+    assert (leaks.duplicates, leaks.content_hashes) == (2, 0)
 
 
 def test_groups_of_products_come_from_every_week(gold, manifests):
@@ -152,4 +152,4 @@ def test_groups_of_products_come_from_every_week(gold, manifests):
 
 def test_weeks_order_does_not_matter(tmp_path, splits):
     again = write_gold(tmp_path, weeks=tuple(reversed(WEEKS)))
-    assert list(read(again).fingerprint) == list(splits["train"].fingerprint)
+    assert list(read(again).content_hash) == list(splits["train"].content_hash)

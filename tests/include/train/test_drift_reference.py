@@ -5,7 +5,7 @@ import pytest
 
 from include.baskets import bundle
 from include.baskets.features import FEATURES
-from include.train import drift_reference as baseline
+from include.train import drift_reference
 
 
 @pytest.fixture
@@ -28,14 +28,14 @@ def test_the_mix_of_answers_and_of_labels_adds_up(reference):
 
 
 def test_a_share_is_of_the_values_up_to_its_edge():
-    histogram = baseline._histogram(np.arange(1, 101, dtype=float))
+    histogram = drift_reference._histogram(np.arange(1, 101, dtype=float))
     assert histogram["edges"][0] == 10
     assert histogram["shares"] == [0.1] * 10
 
 
 def test_a_constant_feature_has_one_edge():
-    assert baseline._histogram(np.zeros(5)) == {"edges": [0.0], "shares": [1.0, 0.0]}
+    assert drift_reference._histogram(np.zeros(5)) == {"edges": [0.0], "shares": [1.0, 0.0]}
 
 
 def test_class_mix_counts_labels():
-    assert baseline.class_mix(np.array([0, 1, 1, 2])) == {"Low": 0.25, "Medium": 0.5, "High": 0.25}
+    assert drift_reference.class_mix(np.array([0, 1, 1, 2])) == {"Low": 0.25, "Medium": 0.5, "High": 0.25}

@@ -11,7 +11,7 @@ from api.checks.held_out import read_baskets
 from include.baskets import bundle
 from include.baskets.errors import BundleError
 from include.baskets.schema import Basket
-from include.train import evaluate, fit
+from include.train import evaluate, fit, held_out
 from include.train.errors import TooLittleDataError, TrainingError
 from include.train.evidence import Evaluation
 from tests.include.train.conftest import SIX_WEEKS
@@ -43,7 +43,7 @@ def output(judged):
 
 
 @pytest.fixture(scope="module")
-def found(output):
+def evaluation(output):
     return Evaluation.model_validate_json((output / "evaluation.json").read_bytes())
 
 
@@ -51,42 +51,42 @@ def test_exactly_these_files_are_written(output):
     assert {path.name for path in output.iterdir()} == FILES
 
 
-def test_evidence_is_of_this_bundle_and_this_gold(found, fitted, manifests):
-    assert found.bundle_digest == bundle.load(fitted / "model").digest
-    assert found.gold_digest == manifests.digest
-    assert found.weeks == list(WEEKS)
+def test_evidence_is_of_this_bundle_and_this_gold(evaluation, fitted, manifests):
+    assert evaluation.bundle_digest == bundle.load(fitted / "model").digest
+    assert evaluation.gold_digest == manifests.digest
+    assert evaluation.weeks == list(WEEKS)
 
 
-def test_figures_are_of_the_test_split(found, splits):
+def test_figures_are_of_the_test_split(evaluation, splits):
     labelled = int(splits["test"].labelled.sum())
-    assert found.baskets == labelled
-    assert sum(score.baskets for score in found.per_class.values()) == labelled
-    assert sum(group.baskets for group in found.by_lines) == labelled
-    assert sum(group.baskets for group in found.by_store_format) == labelled
-    assert found.accuracy_interval[0] <= found.accuracy <= found.accuracy_interval[1]
+    assert evaluation.baskets == labelled
+    assert sum(score.baskets for score in evaluation.per_class.values()) == labelled
+    assert sum(group.baskets for group in evaluation.by_lines) == labelled
+    assert sum(group.baskets for group in evaluation.by_store_format) == labelled
+    assert evaluation.accuracy_interval[0] <= evaluation.accuracy <= evaluation.accuracy_interval[1]
 
 
-def test_the_known_rule_is_found_and_passes_the_gate(found):
-    assert found.accuracy > 0.95
-    assert found.gate.passed
-    assert set(found.ladder) == {"majority", "aggregates", "product_groups", "full"}
-    assert found.ladder["full"] == (found.accuracy, found.macro_f1)
+def test_the_known_rule_is_found_and_passes_the_gate(evaluation):
+    assert evaluation.accuracy > 0.95
+    assert evaluation.gate.passed
+    assert set(evaluation.ladder) == {"majority", "aggregates", "product_groups", "full"}
+    assert evaluation.ladder["full"] == (evaluation.accuracy, evaluation.macro_f1)
 
 
-def test_a_champion_that_is_the_same_model_differs_by_nothing(found):
-    assert found.champion.comparable
-    assert found.champion.accuracy_difference == 0
-    assert found.champion.accuracy_difference_interval == (0, 0)
+def test_a_champion_that_is_the_same_model_differs_by_nothing(evaluation):
+    assert evaluation.champion.comparable
+    assert evaluation.champion.accuracy_difference == 0
+    assert evaluation.champion.accuracy_difference_interval == (0, 0)
 
 
-def test_two_weeks_have_no_later_weeks(found):
-    assert found.later_weeks is None
+def test_two_weeks_have_no_out_of_time_test(evaluation):
+    assert evaluation.later_weeks is None
 
 
 def test_held_out_baskets_carry_the_bundles_own_answers(output, fitted):
     served = bundle.load(fitted / "model")
     samples = [json.loads(line) for line in (output / "held_out.jsonl").read_text().splitlines()]
-    assert 0 < len(samples) <= evaluate.HELD_OUT
+    assert 0 < len(samples) <= held_out.COUNT
     for sample in samples:
         answer = served.predict_many([msgspec.convert(sample["request"], Basket)])[0]
         assert sample["label"] in ("Low", "Medium", "High")
@@ -95,7 +95,7 @@ def test_held_out_baskets_carry_the_bundles_own_answers(output, fitted):
 
 
 def test_verification_reads_the_held_out_baskets(output):
-    assert len(read_baskets(str(output / "held_out.jsonl"), limit=500)) == evaluate.HELD_OUT
+    assert len(read_baskets(str(output / "held_out.jsonl"), limit=500)) == held_out.COUNT
 
 
 @pytest.mark.integration
@@ -112,17 +112,17 @@ def test_a_model_of_shuffled_labels_is_judged_and_fails(tmp_path):
     gold = write_gold(tmp_path, WEEKS[:1], shuffled_labels=True)
     base = training_base(tmp_path / "fit", gold)
     fit.run(base)
-    found = evaluate.run(evaluation_base(tmp_path / "judge", gold, base / "model"))
-    assert not found.gate.passed
-    assert {rule.rule for rule in found.gate.rules if not rule.passed} == {"accuracy", "macro_f1"}
+    evaluation = evaluate.run(evaluation_base(tmp_path / "judge", gold, base / "model"))
+    assert not evaluation.gate.passed
+    assert {rule.rule for rule in evaluation.gate.rules if not rule.passed} == {"accuracy", "macro_f1"}
 
 
 @pytest.mark.integration
 def test_a_worse_candidate_fails_against_the_champion(tmp_path, gold, fitted):
     base = training_base(tmp_path / "fit", gold, min_samples_leaf=400, trees=3)
     fit.run(base)
-    found = evaluate.run(evaluation_base(tmp_path / "judge", gold, base / "model", champion=fitted / "model"))
-    assert "not_worse_than_champion" in [rule.rule for rule in found.gate.rules if not rule.passed]
+    evaluation = evaluate.run(evaluation_base(tmp_path / "judge", gold, base / "model", champion=fitted / "model"))
+    assert "not_worse_than_champion" in [rule.rule for rule in evaluation.gate.rules if not rule.passed]
 
 
 def test_other_gold_than_the_bundles_is_refused(tmp_path, fitted):
@@ -144,10 +144,10 @@ def test_a_champion_of_another_schema_version_is_not_compared(tmp_path, gold, fi
     old = shutil.copytree(fitted / "model", tmp_path / "old")
     manifest = json.loads((old / "manifest.json").read_text())
     (old / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 99}))
-    found = evaluate.run(evaluation_base(tmp_path / "judge", gold, fitted / "model", champion=old))
-    assert not found.champion.comparable
-    assert "99" in found.champion.note
-    assert found.gate.passed
+    evaluation = evaluate.run(evaluation_base(tmp_path / "judge", gold, fitted / "model", champion=old))
+    assert not evaluation.champion.comparable
+    assert "99" in evaluation.champion.note
+    assert evaluation.gate.passed
 
 
 def test_no_model_is_refused(tmp_path, gold, fitted):
@@ -158,15 +158,15 @@ def test_no_model_is_refused(tmp_path, gold, fitted):
 
 
 def test_too_few_test_baskets_are_refused(fitted, splits, manifests):
-    few = splits | {"test": splits["test"].take(np.arange(20))}
+    few = evaluate.Gold(splits["train"], splits["validation"], splits["test"].take(np.arange(20)), [], manifests)
     with pytest.raises(TooLittleDataError, match="the test split has 20 labelled baskets"):
-        evaluate.evaluate(bundle.load(fitted / "model"), None, few, [], manifests)
+        evaluate.evaluate(bundle.load(fitted / "model"), None, few)
 
 
 @pytest.mark.integration
-def test_six_weeks_have_a_later_weeks_test(tmp_path, six_weeks):
+def test_six_weeks_have_an_out_of_time_test(tmp_path, six_weeks):
     base = training_base(tmp_path / "fit", six_weeks)
     fit.run(base)
-    found = evaluate.run(evaluation_base(tmp_path / "judge", six_weeks, base / "model"))
-    assert found.later_weeks.weeks == list(SIX_WEEKS[4:])
-    assert found.later_weeks.all_customers.accuracy > 0.9
+    evaluation = evaluate.run(evaluation_base(tmp_path / "judge", six_weeks, base / "model"))
+    assert evaluation.later_weeks.weeks == list(SIX_WEEKS[4:])
+    assert evaluation.later_weeks.all_customers.accuracy > 0.9

@@ -24,12 +24,12 @@ def test_another_seed_gives_another_bundle(fitted, gold, tmp_path):
 
 
 def test_the_bundle_says_what_it_was_made_of(fitted, manifests):
-    found = bundle.load(fitted / "model").metrics
-    assert found["gold_digest"] == manifests.digest
-    assert found["weeks"] == list(WEEKS)
-    assert found["hyperparameters"]["trees"] == 30
-    assert found["validation"]["accuracy"] > 0.95
-    assert found["validation"]["baskets"] > fit.MIN_BASKETS["validation"]
+    metrics = bundle.load(fitted / "model").metrics
+    assert metrics["gold_digest"] == manifests.digest
+    assert metrics["weeks"] == list(WEEKS)
+    assert metrics["hyperparameters"]["trees"] == 30
+    assert metrics["validation"]["accuracy"] > 0.95
+    assert metrics["validation"]["baskets"] > fit.MIN_BASKETS["validation"]
 
 
 def test_a_file_of_an_earlier_try_does_not_stay(gold, tmp_path):
@@ -81,7 +81,9 @@ def test_the_command_refuses_unknown_hyperparameters(gold, tmp_path):
 def test_a_defect_is_told_too(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data, "read_manifests", lambda _folder: 1 / 0)
     assert command.main(["fit", "--base", str(tmp_path)]) == 1
-    assert (tmp_path / "output" / "failure").read_text() == "fit broke: ZeroDivisionError: division by zero\n"
+    assert (
+        tmp_path / "output" / "failure"
+    ).read_text() == "fit failed unexpectedly: ZeroDivisionError: division by zero\n"
     assert "Traceback" in capsys.readouterr().err
 
 

@@ -27,14 +27,14 @@ def test_the_served_form_answers_as_the_forest(sample):
 
 
 def test_equal_input_gives_equal_bytes_on_any_number_of_processors(sample, monkeypatch):
-    one = forest.to_onnx(forest.fit(*sample, SMALL))
+    expected = forest.to_onnx(forest.fit(*sample, SMALL))
     monkeypatch.setattr(forest, "cores", lambda: 1)
-    assert forest.to_onnx(forest.fit(*sample, SMALL)) == one
+    assert forest.to_onnx(forest.fit(*sample, SMALL)) == expected
 
 
 def test_another_seed_gives_another_forest(sample):
-    one, other = (forest.to_onnx(forest.fit(*sample, Hyperparameters(trees=8, seed=seed))) for seed in (0, 1))
-    assert one != other
+    first, second = (forest.to_onnx(forest.fit(*sample, Hyperparameters(trees=8, seed=seed))) for seed in (0, 1))
+    assert first != second
 
 
 def test_a_class_without_baskets_is_named(sample):

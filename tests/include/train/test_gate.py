@@ -76,8 +76,8 @@ def test_a_verdict_that_comes_with_the_evidence_is_not_believed():
 
 
 def test_thresholds_are_the_settings():
-    ours = Thresholds.model_validate(settings())
-    assert (ours.min_accuracy, ours.min_macro_f1, ours.control_margin) == (0.8, 0.7, 0.03)
+    thresholds = Thresholds.model_validate(settings())
+    assert (thresholds.min_accuracy, thresholds.min_macro_f1, thresholds.control_margin) == (0.8, 0.7, 0.03)
 
 
 def test_evidence_with_unknown_fields_is_refused():

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from include.train import plots, report
+from include.train import model_card, plots, report
 from include.train.evidence import GateResult, RuleResult
 from tests.include.train.evidence import champion, evaluation
 
@@ -12,27 +12,27 @@ FAILED = GateResult(passed=False, rules=[RuleResult(rule="macro_f1", passed=Fals
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def charts():
     return plots.draw(evaluation())
 
 
-def test_pictures_are_png(pictures):
-    assert set(pictures) == {"by_lines.png", "calibration.png", "confusion.png", "ladder.png"}
-    assert all(data.startswith(b"\x89PNG") for data in pictures.values())
+def test_charts_are_png(charts):
+    assert set(charts) == {"by_lines.png", "calibration.png", "confusion.png", "ladder.png"}
+    assert all(data.startswith(b"\x89PNG") for data in charts.values())
 
 
-def test_pictures_repeat_byte_for_byte(pictures):
-    assert plots.draw(evaluation()) == pictures
+def test_charts_repeat_byte_for_byte(charts):
+    assert plots.draw(evaluation()) == charts
 
 
-def test_the_page_is_one_file(pictures):
-    page = report.html(evaluation(), pictures)
-    assert page.count("data:image/png;base64,") == len(pictures)
+def test_the_page_is_one_file(charts):
+    page = report.html(evaluation(), charts)
+    assert page.count("data:image/png;base64,") == len(charts)
     assert not re.search(r"""(src|href)="(?!data:)""", page)
 
 
-def test_the_page_shows_a_failed_gate_and_escapes_its_text(pictures):
-    page = report.html(evaluation(gate=FAILED), pictures)
+def test_the_page_shows_a_failed_gate_and_escapes_its_text(charts):
+    page = report.html(evaluation(gate=FAILED), charts)
     assert "The gate failed." in page
     assert "a &lt;b&gt; short" in page
 
@@ -43,7 +43,7 @@ def test_the_page_shows_a_failed_gate_and_escapes_its_text(pictures):
         ({}, "There is no champion yet."),
         ({"champion": champion()}, "accuracy differs by +0.0000 (paired interval -0.0100 to +0.0100)"),
         ({"champion": {"comparable": False, "note": "the champion is old"}}, "The champion is old"),
-        ({}, "No later-weeks test: it needs at least six weeks."),
+        ({}, "No out-of-time test: it needs at least 6 weeks."),
         ({}, "accuracy 0.9800 (0.9600 to 0.9900), macro F1 0.9700"),
         ({}, "| product_groups | 0.7000 | 0.6000 |"),
         ({"gate": FAILED}, "- **failed** `macro_f1`: a <b> short"),
@@ -51,4 +51,4 @@ def test_the_page_shows_a_failed_gate_and_escapes_its_text(pictures):
     ],
 )
 def test_the_model_card_says(changes, text):
-    assert text in report.model_card(evaluation(**changes))
+    assert text in model_card.markdown(evaluation(**changes))

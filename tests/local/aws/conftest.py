@@ -15,8 +15,7 @@ import pytest
 
 from include.settings import REGION
 from local.aws import credentials, home
-from local.kube import assets
-from local.stack import config, processes
+from local.stack import config, kube_cluster, processes
 
 PYTHON = config.ROOT / ".venv" / "local-aws" / "bin" / "python"
 
@@ -38,7 +37,7 @@ class Service:
         self.env = os.environ | {
             "LOCAL_STATE": str(self.state),
             "XDG_CACHE_HOME": str(base / "cache"),
-            "KUBE_ASSETS": str(assets.ensure()),  # from the user's own cache
+            "KUBE_ASSETS": str(kube_cluster.ensure_binaries()),  # from the user's own cache
             "LOCAL_AWS_PORT": str(config.any_free_port()),
         }
         with mock.patch.dict(os.environ, self.env):

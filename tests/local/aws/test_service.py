@@ -1,4 +1,4 @@
-"""The embedded AWS as its clients see it: rights, what it keeps over an end and a kill, and what it refuses."""
+"""The AWS emulation as its clients see it: rights, what it keeps over an end and a kill, and what it refuses."""
 
 import base64
 import hashlib

@@ -25,7 +25,7 @@ def target_encoding(train: Baskets, test: Baskets, trees: int = 40) -> tuple[flo
     forest = RandomForestClassifier(trees, min_samples_leaf=3, n_jobs=2, random_state=0)
     forest.fit(np.hstack([features.aggregates(train.columns), encoded]), train.label)
     known = np.hstack([features.aggregates(test.columns), _encode(test, _rates(train, codes), codes)])
-    return metrics.both(test.label, forest.predict(known))
+    return metrics.measure(test.label, forest.predict(known))
 
 
 def _numbers(baskets: Baskets, codes: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The application of the node's tests: plain HTTP, stdlib only, told by its environment how to behave."""
+"""The application of the node's tests: plain HTTP, stdlib only, whose behaviour its environment chooses."""
 
 import json
 import os
@@ -40,7 +40,7 @@ class Server(ThreadingHTTPServer):
 
 
 if os.environ.get("CRASH"):
-    sys.exit("last words")
+    sys.exit("cannot start")
 server = Server((os.environ["HOST"], 8000), Handler)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 print("listening", flush=True)

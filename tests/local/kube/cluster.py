@@ -14,11 +14,10 @@ from pathlib import Path
 from kubernetes import client, config, utils
 
 from local.kube.api import Api
-from local.kube.errors import CannotStart
-from local.kube.node import Node, Place
+from local.kube.node import Node
 from local.kube.proxy import ServiceProxy
-from local.stack.code_images import Recipe
-from local.stack.config import LocalStack
+from local.kube.runtime import StaticRuntime
+from local.kube.spec import ClusterSpec, RunSpec
 
 APP = Path(__file__).with_name("app.py")
 CAPACITY = {"cpu": "4", "memory": "8Gi", "pods": "40", "ephemeral-storage": "20Gi"}
@@ -34,36 +33,20 @@ def eventually(condition, seconds=30.0, what="it"):
     return value
 
 
-def app_recipe(reference):
-    """The test application under the reference `app`; any other image is not there."""
-    if reference != "app":
-        raise CannotStart("ErrImagePull", f'Failed to pull image "{reference}": not there')
-    return Recipe(
-        workdir=str(APP.parent),
-        root="/",
-        command=[sys.executable, str(APP)],
-        args=["--built-in"],
-        env={"FROM": "image"},
+def app_runtime():
+    """Return the runtime of nodes whose only image is the test application, `app`."""
+    app = RunSpec(
+        workdir=str(APP.parent), command=[sys.executable, str(APP)], args=["--built-in"], env={"FROM": "image"}
     )
-
-
-class LocalNode(Node):
-    async def pull(self, reference):
-        return app_recipe(reference)
-
-    async def admit(self, pod):
-        pass
-
-    async def leaving(self, pod):
-        pass
+    return StaticRuntime(images={"app": app}, env={"FROM": "node"})
 
 
 class Cluster:
     """`api`: an ApiClient; `ports`: a free port for load balancers; node and proxy run in a thread of their own."""
 
-    def __init__(self, stack: LocalStack, plane: Path, kubeconfig: Path):
-        self.stack, self.plane = stack, plane
-        self.api = config.new_client_from_config(str(kubeconfig))
+    def __init__(self, spec: ClusterSpec):
+        self.spec = spec
+        self.api = config.new_client_from_config(str(spec.kubeconfig))
         self.core, self.apps = client.CoreV1Api(self.api), client.AppsV1Api(self.api)
         self.autoscaling, self.custom = client.AutoscalingV2Api(self.api), client.CustomObjectsApi(self.api)
 
@@ -74,10 +57,10 @@ class Cluster:
         over = asyncio.Event()
 
         async def run():
-            api = Api(self.plane)
+            api = Api(self.spec.folder)
             proxy = ServiceProxy(api, ENDPOINT_LAG)
-            place = Place(name, self.stack.pod_octet(slot), self.stack.kube + 6 + slot, CAPACITY)
-            node = LocalNode(api, place, self.plane, proxy.services, {"FROM": "node"}, {"MARK": "node"})
+            spec = self.spec.node(name, slot, CAPACITY)
+            node = Node(api, spec, self.spec.folder, proxy, app_runtime(), {"MARK": "node"})
             tasks = [asyncio.create_task(part.run()) for part in (proxy, node)]
             started.set()
             await over.wait()
@@ -153,7 +136,7 @@ class Namespace:
         return next(iter(self.status(name).container_statuses or []), None)
 
     def wait_ready(self, name, seconds=30.0):
-        eventually(lambda: (found := self.container(name)) and found.ready, seconds, f"pod {name} ready")
+        eventually(lambda: (status := self.container(name)) and status.ready, seconds, f"pod {name} ready")
 
     def get(self, name, path="/"):
         """Asks a pod directly, as the node does; the answer's JSON."""

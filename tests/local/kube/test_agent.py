@@ -1,55 +1,48 @@
 """The agent as a process: what it does with its standard input, and what is left when it ends."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from local.kube.agent import FIRST_KUBELET, PLANE_MARK
-from local.stack import config, processes
+from local.kube import processes
+from local.kube.agent import FOLDER_MARK
 from tests.local.kube.cluster import CAPACITY, eventually
 
 pytestmark = pytest.mark.integration
 
 NAME, SLOT = "agent-node", 1
 PROGRAM = """
-from local.kube import agent, eks
-from tests.local.kube.cluster import app_recipe
+import sys
+from pathlib import Path
+from local.kube.agent import Agent, serve
+from local.kube.spec import ClusterSpec
+from tests.local.kube.cluster import app_runtime
 
-async def pull(self, reference):
-    return app_recipe(reference)
-
-eks.EksNode.pull = pull
-agent.main()
+folder, first_port, service_octet = sys.argv[1:]
+cluster = ClusterSpec(Path(folder), int(first_port), int(service_octet))
+serve(lambda: Agent(cluster, lambda api, name, options: app_runtime()))
 """
+ROOT = Path(__file__).parents[3]
 LEAVES_A_CHILD = "setsid sleep 300 & exec sleep 300"
 
 
 class AgentProcess:
-    """The agent with the test application as its only image, and no AWS."""
+    """The agent with the test application as its only image."""
 
     def __init__(self, cluster):
-        environment = os.environ | {
-            config.MARK: str(cluster.stack.state),
-            "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
-            "AWS_REGION": "ap-southeast-1",
-            "CLUSTER_NAME": "test",
-        }
+        arguments = [cluster.spec.folder, cluster.spec.first_port, cluster.spec.service_octet]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(cluster.plane)],
-            cwd=config.ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            text=True,
+            [sys.executable, "-c", PROGRAM, *map(str, arguments)], cwd=ROOT, stdin=subprocess.PIPE, text=True
         )
 
     def want(self, *names):
-        spec = {"slot": SLOT, "capacity": CAPACITY, "credentials": "none"}
-        self.process.stdin.write(json.dumps(dict.fromkeys(names, spec)) + "\n")
+        options = {"slot": SLOT, "capacity": CAPACITY}
+        self.process.stdin.write(json.dumps(dict.fromkeys(names, options)) + "\n")
         self.process.stdin.flush()
 
 
@@ -71,7 +64,7 @@ def start(cluster):
 
 def listens(cluster):
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", cluster.stack.kube + FIRST_KUBELET + SLOT)) == 0
+        return probe.connect_ex(("127.0.0.1", cluster.spec.node(NAME, SLOT, CAPACITY).kubelet_port)) == 0
 
 
 def test_nodes_come_and_go_as_standard_input_says_and_end_with_it(cluster, start):
@@ -89,7 +82,7 @@ def test_nodes_come_and_go_as_standard_input_says_and_end_with_it(cluster, start
 
 def test_no_process_of_a_pod_survives_a_killed_agent_and_its_successor(cluster, start):
     def running():
-        return processes.marked(PLANE_MARK, str(cluster.plane))
+        return processes.marked(FOLDER_MARK, str(cluster.spec.folder))
 
     def restarts():
         status = namespace.container("app")

@@ -1,4 +1,4 @@
-"""Where the Kubernetes binaries come from: given, cached or built. Go is a program that writes what it is asked."""
+"""Where the Kubernetes binaries come from: prebuilt, cached or built. Go is a program that records its calls."""
 
 import os
 import subprocess
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from local.kube import assets
-from local.kube.assets import AssetsError
-from local.stack import config
+from local.kube.assets import Assets, AssetsError
 
+ROOT = Path(__file__).parents[3]
 NAMES = [binary.name for binary in assets.BINARIES]
 GO = """#!{python}
 import os, sys, time
@@ -34,12 +34,11 @@ class Machine:
     """A cache folder and a PATH of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.path = folder, folder / "path"
+        self.folder = folder
+        self.path = folder / "path"
         self.path.mkdir()
-
-    @property
-    def cache(self) -> Path:
-        return config.cache_dir() / "kube" / assets.VERSION
+        self.assets = Assets(cache=folder / "cache")
+        self.built_folder = folder / "cache" / assets.VERSION
 
     def has_go(self, version: str = "go1.26.8", broken: str = "nothing", seconds: float = 0) -> None:
         program = self.path / "go"
@@ -55,8 +54,6 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine(tmp_path)
-    monkeypatch.delenv("KUBE_ASSETS", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(made.path))
     return made
 
@@ -68,17 +65,20 @@ def fill(folder: Path, names: list[str]) -> None:
         (folder / name).chmod(0o755)
 
 
-def test_a_given_folder_is_used(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prebuilt_folder_is_used(machine: Machine, tmp_path: Path) -> None:
     fill(tmp_path / "given", NAMES)
-    monkeypatch.setenv("KUBE_ASSETS", str(tmp_path / "given"))
-    assert assets.ensure() == tmp_path / "given"
+    prebuilt = Assets(cache=tmp_path / "cache", prebuilt=tmp_path / "given")
+    assert prebuilt.ensure() == tmp_path / "given"
+    assert prebuilt.find() == tmp_path / "given"
 
 
-def test_what_a_given_folder_lacks_is_named(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_prebuilt_folder_lacks_is_named(machine: Machine, tmp_path: Path) -> None:
     fill(tmp_path / "given", [name for name in NAMES if name not in ("etcd", "kubectl")])
-    monkeypatch.setenv("KUBE_ASSETS", str(tmp_path / "given"))
+    prebuilt = Assets(cache=tmp_path / "cache", prebuilt=tmp_path / "given")
     with pytest.raises(AssetsError, match="lacks etcd, kubectl"):
-        assets.ensure()
+        prebuilt.ensure()
+    with pytest.raises(AssetsError, match="lacks etcd, kubectl"):
+        prebuilt.find()
 
 
 def test_a_file_that_cannot_be_run_is_lacking(tmp_path: Path) -> None:
@@ -88,63 +88,88 @@ def test_a_file_that_cannot_be_run_is_lacking(tmp_path: Path) -> None:
 
 
 def test_the_cache_is_used_without_go(machine: Machine) -> None:
-    fill(machine.cache, NAMES)
-    assert assets.ensure() == machine.cache
+    fill(machine.built_folder, NAMES)
+    assert machine.assets.ensure() == machine.built_folder
+    assert machine.assets.find() == machine.built_folder
+
+
+def test_who_only_looks_builds_nothing(machine: Machine) -> None:
+    machine.has_go()
+    assert machine.assets.find() is None
+    assert machine.built() == []
+    assert not machine.built_folder.exists()
+
+
+def test_an_incomplete_build_is_not_found(machine: Machine) -> None:
+    fill(machine.built_folder, [name for name in NAMES if name != "kubectl"])
+    assert machine.assets.find() is None
 
 
 def test_everything_is_built_into_the_cache(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.has_go()
-    assert assets.ensure() == machine.cache
-    assert assets.missing(machine.cache) == []
-    assert "-mod=readonly" in (machine.cache / "etcd").read_text()
+    assert machine.assets.ensure() == machine.built_folder
+    assert assets.missing(machine.built_folder) == []
+    assert "-mod=readonly" in (machine.built_folder / "etcd").read_text()
     assert f"[6/6] {NAMES[-1]}" in capsys.readouterr().err
 
 
 def test_a_second_call_builds_nothing(machine: Machine) -> None:
     machine.has_go()
-    assets.ensure()
+    machine.assets.ensure()
     once = machine.built()
-    assets.ensure()
+    machine.assets.ensure()
     assert machine.built() == once
 
 
-def test_a_failed_build_says_why_and_how_to_go_on(machine: Machine) -> None:
+def test_a_failed_build_says_why_and_what_to_do(machine: Machine) -> None:
     machine.has_go(broken="kube-scheduler")
     with pytest.raises(AssetsError, match=r"(?s)kube-scheduler does not build.*undefined: something.*KUBE_ASSETS"):
-        assets.ensure()
-    assert "kube-scheduler" in assets.missing(machine.cache)
+        machine.assets.ensure()
+    assert "kube-scheduler" in assets.missing(machine.built_folder)
 
 
-def test_a_build_goes_on_where_it_was_cut_off(machine: Machine) -> None:
+def test_an_interrupted_build_continues(machine: Machine) -> None:
     machine.has_go(broken="kube-scheduler")
     with pytest.raises(AssetsError):
-        assets.ensure()
-    done = [name for name in NAMES if name not in assets.missing(machine.cache)]
+        machine.assets.ensure()
+    done = [name for name in NAMES if name not in assets.missing(machine.built_folder)]
     assert done
     (machine.folder / "calls").unlink()
     machine.has_go()
-    assets.ensure()
+    machine.assets.ensure()
     assert set(machine.built()).isdisjoint(done)
-    assert assets.missing(machine.cache) == []
+    assert assets.missing(machine.built_folder) == []
 
 
 def test_two_that_build_at_once_build_it_once(machine: Machine) -> None:
     machine.has_go(seconds=0.1)
-    command = [sys.executable, "-c", "from local.kube import assets; assets.ensure()"]
-    both = [subprocess.Popen(command, cwd=config.ROOT, env=os.environ, stderr=subprocess.DEVNULL) for _ in range(2)]
+    program = "import pathlib, sys; from local.kube.assets import Assets; Assets(pathlib.Path(sys.argv[1])).ensure()"
+    command = [sys.executable, "-c", program, str(machine.assets.cache)]
+    both = [subprocess.Popen(command, cwd=ROOT, env=os.environ, stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     assert len(machine.built()) == len(NAMES)
 
 
 @pytest.mark.parametrize("version", ["go1.25.9", "go1.26.3", "devel"])
-def test_a_go_that_is_too_old_is_not_used(
-    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
-) -> None:
+def test_a_go_that_is_too_old_is_not_used(machine: Machine, version: str) -> None:
     machine.has_go(version)
-    monkeypatch.setattr(config, "ROOT", tmp_path)  # no environments here: nothing to fetch the wheel with
     with pytest.raises(AssetsError, match=r"(?s)Go 1\.26.*KUBE_ASSETS"):
-        assets.ensure()
+        machine.assets.ensure()
     assert machine.built() == []
+
+
+def test_go_is_installed_where_path_has_none(machine: Machine, tmp_path: Path) -> None:
+    installed: list[Path] = []
+    assert Assets(cache=tmp_path / "cache", install_go=installed.append).go() == str(tmp_path / "cache/go/bin/go")
+    assert installed == [tmp_path / "cache" / "go"]
+
+
+def test_go_that_cannot_be_installed_is_an_error(machine: Machine, tmp_path: Path) -> None:
+    def install(home: Path) -> None:
+        raise OSError("no network")
+
+    with pytest.raises(AssetsError, match=r"(?s)Go 1\.26.*no network.*KUBE_ASSETS"):
+        Assets(cache=tmp_path / "cache", install_go=install).go()
 
 
 def test_recipes_pin_every_module() -> None:

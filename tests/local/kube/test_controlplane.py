@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from local.kube.controlplane import COMPONENTS, ControlPlane, ControlPlaneError
-from local.stack import config, processes
+from local.stack import config, kube_cluster, processes
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -22,10 +22,11 @@ pytestmark = pytest.mark.integration
 PARENT = """
 import sys, time
 from pathlib import Path
-from local.stack import config
+from local.stack import config, kube_cluster
 from local.kube.controlplane import ControlPlane
-local stack = config.load(Path(sys.argv[1]))
-ControlPlane(local stack.state / "kube" / "life", local stack).start()
+stack = config.load(Path(sys.argv[1]))
+spec = kube_cluster.spec(stack, stack.state / "kube" / "life")
+ControlPlane(spec, kube_cluster.ensure_binaries()).start()
 print("started", flush=True)
 time.sleep(300)
 """
@@ -42,7 +43,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[config.LocalStac
 
 @pytest.fixture(scope="module")
 def plane(stack: config.LocalStack) -> Iterator[ControlPlane]:
-    made = ControlPlane(stack.state / "kube" / "life", stack)
+    spec = kube_cluster.spec(stack, stack.state / "kube" / "life")
+    made = ControlPlane(spec, kube_cluster.ensure_binaries())
     try:
         yield made
     finally:
@@ -109,7 +111,7 @@ def test_a_refusal_of_kubectl_carries_its_message(running: ControlPlane) -> None
         running.kubectl("get", "configmap", "none")
 
 
-def test_a_dead_process_is_seen_and_a_start_mends_it_with_contents_kept(running: ControlPlane) -> None:
+def test_a_start_after_a_process_died_keeps_the_contents(running: ControlPlane) -> None:
     running.kubectl("create", "configmap", "kept", "--from-literal=a=1")
     before = pids(running)
     os.kill(before["kube-scheduler"], signal.SIGKILL)
@@ -123,9 +125,9 @@ def test_a_dead_process_is_seen_and_a_start_mends_it_with_contents_kept(running:
 
 
 def test_a_stop_leaves_no_process_and_no_port(running: ControlPlane, stack: config.LocalStack) -> None:
-    ours = pids(running).values()
+    before = pids(running).values()
     running.stop()
-    assert [pid for pid in ours if processes.is_alive(pid)] == []
+    assert [pid for pid in before if processes.is_alive(pid)] == []
     assert processes.members(str(stack.state)) == []
     assert_no_port_is_taken(stack)
     assert set(running.dead_components()) == set(COMPONENTS)
@@ -159,7 +161,8 @@ def test_a_failed_start_quotes_the_component_and_leaves_nothing(
     plane: ControlPlane, stack: config.LocalStack, tmp_path: Path
 ) -> None:
     plane.stop()
-    broken = ControlPlane(plane.folder, stack, webhook=tmp_path / "missing")
+    spec = kube_cluster.spec(stack, plane.folder, webhook=tmp_path / "missing")
+    broken = ControlPlane(spec, kube_cluster.ensure_binaries())
     with pytest.raises(ControlPlaneError, match=r"(?s)kube-apiserver ended.*missing"):
         broken.start()
     assert processes.members(str(stack.state)) == []

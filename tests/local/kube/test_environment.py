@@ -35,8 +35,8 @@ def test_mount_paths_and_the_any_address_become_those_of_the_pod(text, expected)
 
 
 def test_a_directory_that_was_put_in_is_not_rewritten_again():
-    found = environment.localize("/var/run/secrets/token/token", MOUNTS, "127.17.0.9")
-    assert found == "/tmp/state/volumes/token/token"
+    path = environment.localize("/var/run/secrets/token/token", MOUNTS, "127.17.0.9")
+    assert path == "/tmp/state/volumes/token/token"
 
 
 def test_the_longest_mount_path_wins():

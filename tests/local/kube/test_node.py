@@ -22,16 +22,16 @@ def node(cluster):
 
 @pytest.fixture
 def namespace(node):
-    found = node.namespace()
-    yield found
-    node.core.delete_namespace(found.name, grace_period_seconds=0)
+    made = node.namespace()
+    yield made
+    node.core.delete_namespace(made.name, grace_period_seconds=0)
 
 
 def literal(**values):
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def test_a_container_gets_its_image_environment_arguments_and_volumes(namespace):
+def test_a_container_gets_environment_arguments_and_volumes(namespace):
     namespace.create("ConfigMap", "settings", data={"GREETING": "hello", "dir": "/data/x"})
     namespace.secret("keys", API_KEY="s3cret")
     token = {"serviceAccountToken": {"audience": "sts.amazonaws.com", "path": "token", "expirationSeconds": 600}}
@@ -74,7 +74,7 @@ def test_a_pod_gets_no_requests_until_its_readiness_probe_passes(namespace):
     namespace.service("app", port)
     pods = eventually(lambda: namespace.core.list_namespaced_pod(namespace.name).items)
     name = pods[0].metadata.name
-    eventually(lambda: (found := namespace.container(name)) and found.state.running, what="a running container")
+    eventually(lambda: (container := namespace.container(name)) and container.state.running, what="a running container")
     eventually(lambda: _answers(namespace, name), what="the application")
     assert not _reached(port)
     assert namespace.get(name, "/ready-now")["status"] == 200
@@ -98,16 +98,16 @@ def _reached(port):
         return None
 
 
-def test_a_failed_container_is_restarted_at_once_then_backs_off_and_its_last_words_are_kept(namespace):
+def test_a_failed_container_backs_off_and_its_log_tail_is_kept(namespace):
     namespace.pod("app", {"env": literal(CRASH="yes"), "terminationMessagePolicy": "FallbackToLogsOnError"})
     waiting = eventually(
-        lambda: (found := namespace.container("app")) and found.restart_count == 1 and found.state.waiting
+        lambda: (container := namespace.container("app")) and container.restart_count == 1 and container.state.waiting
     )
     assert waiting.reason == "CrashLoopBackOff"
     last = namespace.container("app").last_state.terminated
-    assert (last.exit_code, last.reason, last.message) == (1, "Error", "last words\n")
+    assert (last.exit_code, last.reason, last.message) == (1, "Error", "cannot start\n")
     assert namespace.events("BackOff")
-    assert namespace.core.read_namespaced_pod_log("app", namespace.name, previous=True) == "last words\n"
+    assert namespace.core.read_namespaced_pod_log("app", namespace.name, previous=True) == "cannot start\n"
 
 
 def test_a_container_that_fails_its_liveness_probe_is_restarted(namespace):
@@ -115,14 +115,16 @@ def test_a_container_that_fails_its_liveness_probe_is_restarted(namespace):
     namespace.pod("app", {"livenessProbe": alive})
     namespace.wait_ready("app")
     namespace.get("app", "/break")
-    eventually(lambda: (found := namespace.container("app")) and found.restart_count == 1 and found.ready)
+    eventually(lambda: (container := namespace.container("app")) and container.restart_count == 1 and container.ready)
     assert namespace.events("Unhealthy")
 
 
 def test_a_startup_probe_holds_back_the_others(namespace):
     never = {"tcpSocket": {"port": 1}, "periodSeconds": 1, "failureThreshold": 2}
     namespace.pod("app", {"startupProbe": never}, restartPolicy="Never")
-    ended = eventually(lambda: (found := namespace.container("app")) and found.state.terminated, what="the pod's end")
+    ended = eventually(
+        lambda: (container := namespace.container("app")) and container.state.terminated, what="the pod's end"
+    )
     assert ended.exit_code == 0
     assert "Startup probe failed" in namespace.events("Unhealthy")[0].message
     assert "failed startup probe" in namespace.events("Killing")[0].message
@@ -141,10 +143,10 @@ def test_an_image_that_is_not_there_is_shown_as_such(namespace):
     namespace.pod("app", {"image": "missing"})
     waiting = eventually(
         lambda: (
-            (found := namespace.container("app"))
-            and found.state.waiting
-            and found.state.waiting.reason == "ImagePullBackOff"
-            and found.state.waiting
+            (container := namespace.container("app"))
+            and container.state.waiting
+            and container.state.waiting.reason == "ImagePullBackOff"
+            and container.state.waiting
         )
     )
     assert 'Failed to pull image "missing"' in waiting.message
@@ -171,10 +173,11 @@ def asking(port):
 
 
 def rollout_is_done(namespace):
-    found = namespace.cluster.apps.read_namespaced_deployment("app", namespace.name)
+    deployment = namespace.cluster.apps.read_namespaced_deployment("app", namespace.name)
+    status = deployment.status
     pods = namespace.core.list_namespaced_pod(namespace.name).items
-    observed = found.status.observed_generation == found.metadata.generation
-    return observed and found.status.updated_replicas == found.status.available_replicas == len(pods) == 2
+    observed = status.observed_generation == deployment.metadata.generation
+    return observed and status.updated_replicas == status.available_replicas == len(pods) == 2
 
 
 def roll_two_pods(namespace, **container):
@@ -199,7 +202,8 @@ def test_a_rollout_with_pre_stop_loses_no_request(namespace):
     assert all(roll_two_pods(namespace, lifecycle={"preStop": {"sleep": {"seconds": 3}}}))
 
 
-def test_a_rollout_without_pre_stop_loses_requests_because_services_follow_late(namespace):
+def test_a_rollout_without_pre_stop_loses_requests(namespace):
+    """Services follow late, as on a cloud."""
     assert not all(roll_two_pods(namespace))
 
 
@@ -207,7 +211,9 @@ def test_a_pod_that_ignores_sigterm_is_killed_when_its_grace_is_over(namespace):
     namespace.pod(
         "app", {"command": ["sh", "-c", "trap '' TERM; while true; do sleep 1; done"], "readinessProbe": None}
     )
-    eventually(lambda: (found := namespace.container("app")) and found.state.running, what="a running container")
+    eventually(
+        lambda: (container := namespace.container("app")) and container.state.running, what="a running container"
+    )
     began = time.monotonic()
     namespace.core.delete_namespaced_pod("app", namespace.name, grace_period_seconds=2)
     eventually(lambda: not namespace.core.list_namespaced_pod(namespace.name).items, what="the end of the pod")
@@ -217,7 +223,9 @@ def test_a_pod_that_ignores_sigterm_is_killed_when_its_grace_is_over(namespace):
 def test_logs_are_read_and_followed_through_the_api(namespace):
     script = "for i in 1 2 3 4; do echo line $i; done; sleep 2; echo end"
     namespace.pod("app", {"command": ["sh", "-c", script], "readinessProbe": None}, restartPolicy="Never")
-    eventually(lambda: (found := namespace.container("app")) and found.state.running, what="a running container")
+    eventually(
+        lambda: (container := namespace.container("app")) and container.state.running, what="a running container"
+    )
     eventually(lambda: "line 4" in namespace.core.read_namespaced_pod_log("app", namespace.name))
     assert namespace.core.read_namespaced_pod_log("app", namespace.name, tail_lines=1) == "line 4\n"
     stream = namespace.core.read_namespaced_pod_log("app", namespace.name, follow=True, _preload_content=False)
@@ -231,8 +239,8 @@ def test_a_load_balancer_is_at_localhost_and_its_port_is_its_own(namespace):
     namespace.service("app", port)
 
     def hostnames(name):
-        found = namespace.core.read_namespaced_service_status(name, namespace.name)
-        return [entry.hostname for entry in found.status.load_balancer.ingress or []]
+        service = namespace.core.read_namespaced_service_status(name, namespace.name)
+        return [entry.hostname for entry in service.status.load_balancer.ingress or []]
 
     eventually(lambda: hostnames("app") == ["localhost"], what="the load balancer's hostname")
     eventually(lambda: _reached(port), what="an answer through the load balancer")

@@ -8,7 +8,7 @@ TREE = "sleep 60 & sleep 60 & wait"
 
 
 def members(leader):
-    return [pid for pid, session in sessions._of_all() if session == leader]
+    return [pid for pid, session in sessions._sessions() if session == leader]
 
 
 def wait_for(condition, seconds=5):

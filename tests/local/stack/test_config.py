@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local.stack import config
+from local.stack import config, kube_cluster
 from local.stack.config import ConfigError
 
 CHECKOUT = config.ROOT
@@ -122,16 +122,18 @@ def test_one_stack_more_than_there_are_blocks_is_refused(tmp_path: Path) -> None
 
 def test_addresses_of_stacks_and_nodes_never_meet() -> None:
     stacks = [config.LocalStack(Path("/"), 1, 2, 3, 4, block) for block in range(config.BLOCKS)]
-    octets = [stack.service_octet for stack in stacks]
-    octets += [stack.pod_octet(slot) for stack in stacks for slot in range(15)]
+    clusters = [kube_cluster.spec(stack, Path("/kube")) for stack in stacks]
+    octets = [cluster.service_octet for cluster in clusters]
+    octets += [cluster.node("node", slot, {}).pod_octet for cluster in clusters for slot in range(15)]
     assert len(octets) == len(set(octets)) == 16 * config.BLOCKS
     assert min(octets) >= 16
     assert max(octets) <= 255
 
 
-def test_a_sixteenth_node_is_refused() -> None:
-    with pytest.raises(ConfigError, match="15 nodes"):
-        config.LocalStack(Path("/"), 1, 2, 3, 4, 0).pod_octet(15)
+def test_a_cluster_uses_only_the_ports_of_its_stack() -> None:
+    stack = config.LocalStack(Path("/"), 1, 2, 3, 21443, 0)
+    last = kube_cluster.spec(stack, Path("/kube")).node("node", 14, {})
+    assert last.kubelet_port in range(stack.kube, stack.kube + config.CLUSTER_PORTS)
 
 
 def test_env_files_have_comments_blank_lines_and_quotes(tmp_path: Path) -> None:
@@ -140,11 +142,17 @@ def test_env_files_have_comments_blank_lines_and_quotes(tmp_path: Path) -> None:
     assert config.read_env(path) == {"A": "1", "B": "two words", "C": "x=y", "D": ""}
 
 
-@pytest.mark.parametrize("line", ["no separator", "9A=1", "a b=1"])
+def test_values_of_env_files_are_taken_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=a#b\nB=$A and ${A}  # a comment\nexport C=1\n")
+    assert config.read_env(path) == {"A": "a#b", "B": "$A and ${A}", "C": "1"}
+
+
+@pytest.mark.parametrize("line", ["no separator", "9A=1", "a b=1", "A", "=1", "A='x"])
 def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / ".env"
-    path.write_text(f"A=1\n{line}\n")
-    with pytest.raises(ConfigError, match=r"\.env:2: expected KEY=value"):
+    path.write_text(f"A=1\n\n  \n{line}\n")
+    with pytest.raises(ConfigError, match=rf"\.env:4: expected KEY=value, found {re.escape(repr(line))}"):
         config.read_env(path)
 
 

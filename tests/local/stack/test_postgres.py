@@ -5,15 +5,15 @@ import os
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from local.stack import config, postgres, processes
+from local.stack import config, postgres
 from local.stack.postgres import Postgres
+from tests.waiting import until
 
 
 def stack_at(state: Path) -> config.LocalStack:
@@ -31,11 +31,8 @@ def serving(database: Postgres) -> Iterator[subprocess.Popen[bytes]]:
     env = os.environ | {config.MARK: str(database.state)}
     process = subprocess.Popen(database.command, env=env, stderr=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 20
-        while not database.ready():
-            assert process.poll() is None, "the server ended"
-            assert time.monotonic() < until, "the server is not ready"
-            time.sleep(0.05)
+        until(lambda: process.poll() is not None or database.ready(), 20, "the server")
+        assert process.poll() is None, "the server ended"
         yield process
     finally:
         process.send_signal(signal.SIGINT)
@@ -73,9 +70,12 @@ def test_a_server_without_supervisor_is_stopped_cleanly(state):
 def test_a_stale_pid_file_that_names_a_stranger_ends_nobody(state):
     database = Postgres(stack_at(state))
     database.data.mkdir(parents=True)
-    (database.data / "postmaster.pid").write_text(f"{os.getpid()}\n")
-    database.end_leftover()
-    assert processes.is_alive(os.getpid())
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        (database.data / "postmaster.pid").write_text(f"{stranger.pid}\n")
+        database.end_leftover()
+        with pytest.raises(subprocess.TimeoutExpired):
+            stranger.wait(0.5)
+        stranger.kill()
 
 
 @pytest.mark.integration

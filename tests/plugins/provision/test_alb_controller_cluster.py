@@ -15,7 +15,7 @@ from kubernetes.client.exceptions import ApiException
 
 from include.settings import NAMESPACE, Settings
 from local.kube.controlplane import ControlPlane
-from local.stack import config
+from local.stack import config, kube_cluster
 from retail_mlops.common import api_manifests
 from retail_mlops.common.api_manifests import kind_and_name, rendered, service_account
 from retail_mlops.common.dag_defaults import ROOT
@@ -40,7 +40,8 @@ def cluster(tmp_path_factory):
     """What provision has applied: a fresh namespace and the controller, which has no node to run on."""
     subprocess.run([sys.executable, controller.FOLDER / "fetch.py"], check=True)
     stack = config.load(tmp_path_factory.mktemp("local stack"))
-    plane = ControlPlane(stack.state / "kube" / "alb", stack)
+    spec = kube_cluster.spec(stack, stack.state / "kube" / "alb")
+    plane = ControlPlane(spec, kube_cluster.ensure_binaries())
     try:
         plane.start()
         made = Cluster(kubeconfig.new_client_from_config(str(plane.kubeconfig)))

@@ -1,4 +1,4 @@
-"""The observability, budget and audit stacks in the embedded AWS: made, listed, changed, gone; and who may look."""
+"""The observability, budget and audit stacks in the AWS emulation: made, listed, changed, gone; and who may look."""
 
 import json
 from typing import Any

@@ -376,7 +376,7 @@ def processes_named(service: Service, name: str) -> list[psutil.Process]:
     return found
 
 
-def test_a_control_plane_of_which_a_process_died_is_mended(stacks: Service) -> None:
+def test_a_control_plane_of_which_a_process_died_is_restarted(stacks: Service) -> None:
     [scheduler] = processes_named(stacks, "kube-scheduler")
     scheduler.kill()
     eventually(lambda: [one for one in processes_named(stacks, "kube-scheduler") if one.pid != scheduler.pid])
@@ -384,9 +384,9 @@ def test_a_control_plane_of_which_a_process_died_is_mended(stacks: Service) -> N
 
 
 def test_a_dead_agent_is_started_again(stacks: Service) -> None:
-    [agent] = processes_named(stacks, "local.kube.agent")
+    [agent] = processes_named(stacks, "local.aws.eks.node_agent")
     agent.kill()
-    eventually(lambda: [one for one in processes_named(stacks, "local.kube.agent") if one.pid != agent.pid])
+    eventually(lambda: [one for one in processes_named(stacks, "local.aws.eks.node_agent") if one.pid != agent.pid])
     eventually(lambda: len(ready_nodes(stacks)) == 2, 60)
 
 
@@ -403,7 +403,7 @@ def test_a_cluster_comes_back_after_an_end_and_after_a_kill(stacks: Service) -> 
         eventually(lambda: sorted(ready_nodes(stacks)) == before, 60)
         assert sorted(running_instances(stacks)) == before
         assert len(processes_named(stacks, "kube-apiserver")) == 1
-        eventually(lambda: len(processes_named(stacks, "local.kube.agent")) == 1)
+        eventually(lambda: len(processes_named(stacks, "local.aws.eks.node_agent")) == 1)
     assert eventually(lambda: status_with(stacks, token(stacks), "/api/v1/nodes") == 200)
 
 
@@ -427,7 +427,7 @@ def test_deleting_the_stack_leaves_no_process_and_no_record(stacks: Service) -> 
     assert stacks.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
 
 
-def test_a_stack_that_a_kill_cut_off_can_be_made_again(stacks: Service) -> None:
+def test_a_stack_that_a_kill_interrupted_can_be_created_again(stacks: Service) -> None:
     cloudformation = stacks.client("cloudformation")
     template = (config.ROOT / "infra" / "cluster.yaml").read_text()
     cloudformation.create_stack(
@@ -444,7 +444,7 @@ def test_a_stack_that_a_kill_cut_off_can_be_made_again(stacks: Service) -> None:
     stack = cloudformation.describe_stacks(StackName="cut")["Stacks"][0]
     assert (stack["StackStatus"], stack["StackStatusReason"]) == (
         "CREATE_FAILED",
-        "The embedded AWS ended in the middle of it",
+        "The AWS emulation ended while the stack changed",
     )
     cloudformation.delete_stack(StackName="cut")
     assert stack_end(stacks, stack["StackId"]) == "DELETE_COMPLETE"

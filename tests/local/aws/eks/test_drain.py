@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local.aws.eks.api_client import ApiError
+from local.aws.eks.api_client import ApiServerError
 from local.aws.eks.drain import Blocked, drain
 
 
@@ -27,7 +27,7 @@ class Cluster:
         self.calls.append((method, path))
         if path.endswith("/eviction"):
             if self.budget:
-                raise ApiError(429, "Cannot evict pod as it would violate the pod's disruption budget.")
+                raise ApiServerError(429, "Cannot evict pod as it would violate the pod's disruption budget.")
             self.pods = [one for one in self.pods if one["metadata"]["name"] != path.split("/")[-2]]
         return {}
 

@@ -74,7 +74,7 @@ def test_missing_role_is_refused():
 
 
 def test_child_fetches_credentials_with_its_secret_until_it_is_forgotten(role):
-    secret = roles.holder(role(trust(allow("ec2.amazonaws.com"))), "ec2.amazonaws.com", "i-1")
+    secret = roles.register_holder(role(trust(allow("ec2.amazonaws.com"))), "ec2.amazonaws.com", "i-1")
     status, body = get(roles.PATH, secret)
     assert (status, body.keys()) == (200, {"AccessKeyId", "SecretAccessKey", "Token", "Expiration"})
     roles.forget(secret)
@@ -87,4 +87,6 @@ def test_unknown_secret_is_refused():
 
 def test_secrets_are_the_childs_own(role):
     arn = role(trust(allow("ec2.amazonaws.com")))
-    assert roles.holder(arn, "ec2.amazonaws.com", "i-1") != roles.holder(arn, "ec2.amazonaws.com", "i-1")
+    assert roles.register_holder(arn, "ec2.amazonaws.com", "i-1") != roles.register_holder(
+        arn, "ec2.amazonaws.com", "i-1"
+    )

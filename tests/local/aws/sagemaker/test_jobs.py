@@ -1,17 +1,17 @@
-"""Jobs on a running embedded AWS: real processes, the job role's rights, logs, metrics, stop, time limit, crash."""
+"""Jobs on a running AWS emulation: real processes, the job role's rights, logs, metrics, stop, time limit, crash."""
 
 import io
 import json
 import signal
 import tarfile
-import time
 
 import pytest
 from botocore.exceptions import ClientError
 
+from cli.images import code_image
 from include.settings import JOBS_REPOSITORY, settings
 from local.aws import credentials
-from local.stack import code_images as images
+from tests.local.aws.conftest import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -56,7 +56,7 @@ def aws(service):
 @pytest.fixture(scope="module")
 def image(aws):
     aws.client("ecr").create_repository(repositoryName=JOBS_REPOSITORY)
-    return images.push(credentials.session(aws.stack), aws.stack, images.build(JOBS_REPOSITORY))
+    return code_image.push(credentials.session(aws.stack), aws.stack, code_image.build(JOBS_REPOSITORY))
 
 
 def make_role(aws, name, actions):
@@ -154,14 +154,19 @@ def processing(name, image, role, code, arguments=()):
 
 def wait(describe, until=lambda job: job["status"] in ("Completed", "Failed", "Stopped"), seconds=40):
     """The job when `until` is true of it; `status` holds its status."""
-    deadline = time.monotonic() + seconds
-    while True:
-        job = describe()
-        job["status"] = job.get("TrainingJobStatus") or job["ProcessingJobStatus"]
-        if until(job):
-            return job
-        assert time.monotonic() < deadline, job
-        time.sleep(0.1)
+    last = {}
+
+    def is_reached():
+        last.clear()
+        last.update(describe())
+        last["status"] = last.get("TrainingJobStatus") or last["ProcessingJobStatus"]
+        return until(last)
+
+    try:
+        eventually(is_reached, seconds)
+    except AssertionError:
+        pytest.fail(f"not reached after {seconds} s: {last}")
+    return last
 
 
 def run_training(aws, request, **options):
@@ -248,6 +253,7 @@ def test_stop_ends_a_running_job_and_its_children(aws, image, role, bucket):
     sagemaker.create_training_job(**training("stopped", image, role, code))
     describe = lambda: sagemaker.describe_training_job(TrainingJobName="stopped")  # noqa: E731
     wait(describe, lambda job: job["SecondaryStatus"] == "Training")
+    eventually(lambda: len(aws.children()) == 2)  # the job, and what it started
     sagemaker.stop_training_job(TrainingJobName="stopped")
     job = wait(describe)
     assert (job["status"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
@@ -259,10 +265,12 @@ def test_stop_ends_a_running_job_and_its_children(aws, image, role, bucket):
 
 def test_job_that_ignores_sigterm_is_killed(aws, image, role, bucket):
     sagemaker = aws.client("sagemaker")
-    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    )
     sagemaker.create_processing_job(**processing("stubborn", image, role, code))
     describe = lambda: sagemaker.describe_processing_job(ProcessingJobName="stubborn")  # noqa: E731
-    wait(describe, lambda job: "ProcessingStartTime" in job)
+    eventually(lambda: log_lines(aws, "Processing", "stubborn") == ["deaf"])
     sagemaker.stop_processing_job(ProcessingJobName="stubborn")
     assert describe()["ProcessingJobStatus"] == "Stopping"
     assert wait(describe, seconds=20)["status"] == "Stopped"
@@ -279,10 +287,7 @@ def test_two_jobs_run_at_once_and_a_third_waits(aws, image, role, bucket):
             for n in ("first", "second", "third")
         }
 
-    deadline = time.monotonic() + 20
-    while secondary() != {"first": "Training", "second": "Training", "third": "Starting"}:
-        assert time.monotonic() < deadline, secondary()
-        time.sleep(0.1)
+    eventually(lambda: secondary() == {"first": "Training", "second": "Training", "third": "Starting"}, 20)
     sagemaker.stop_training_job(TrainingJobName="third")
     assert secondary()["third"] == "Stopped"
     for name in ("first", "second"):
@@ -425,7 +430,7 @@ def test_approval_says_who_and_when(aws):
     assert package["LastModifiedTime"] >= package["CreationTime"]
 
 
-def test_job_that_a_crash_cut_off_is_failed_at_the_next_start(aws, image, role, bucket):
+def test_job_that_a_crash_interrupted_is_failed_at_the_next_start(aws, image, role, bucket):
     sagemaker = aws.client("sagemaker")
     sagemaker.create_training_job(**training("cut-off", image, role, "import time; time.sleep(120)"))
     describe = lambda: aws.client("sagemaker").describe_training_job(TrainingJobName="cut-off")  # noqa: E731
@@ -434,5 +439,5 @@ def test_job_that_a_crash_cut_off_is_failed_at_the_next_start(aws, image, role, 
     aws.start()
     job = wait(describe)
     assert job["status"] == "Failed"
-    assert job["FailureReason"].startswith("InternalServerError: the embedded AWS ended while the job ran")
+    assert job["FailureReason"].startswith("InternalServerError: the AWS emulation ended while the job ran")
     assert aws.children() == []

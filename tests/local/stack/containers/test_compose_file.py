@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.__main__ import COMMANDS as CLI_COMMANDS
 from local.stack.containers.__main__ import AIRFLOW, COMMANDS
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -40,10 +41,10 @@ def test_it_has_limits(name: str) -> None:
     assert service["pids_limit"] <= 4096
 
 
-@EACH
-def test_it_publishes_on_loopback_only(name: str) -> None:
-    for port in SERVICES[name].get("ports", []):
-        assert port.startswith("127.0.0.1:"), port
+def test_ports_are_published_on_loopback_only() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert published
+    assert [port for port in published if not port.startswith("127.0.0.1:")] == []
 
 
 @EACH
@@ -60,7 +61,13 @@ def test_it_comes_back_unless_it_runs_once(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES.keys() - {"postgres"})
 def test_its_command_exists(name: str) -> None:
-    assert SERVICES[name]["command"][0] in (*COMMANDS, *AIRFLOW)
+    commands = CLI_COMMANDS if name == "demo" else (*COMMANDS, *AIRFLOW)
+    assert SERVICES[name]["command"][0] in commands
+
+
+def test_the_demo_is_a_command_of_the_command_line() -> None:
+    assert SERVICES["demo"]["entrypoint"] == ["python", "-m", "cli"]
+    assert [name for name, service in SERVICES.items() if "entrypoint" in service] == ["demo"]
 
 
 def test_only_the_gateway_publishes_and_all_but_the_once_only_share_its_network() -> None:

@@ -1,0 +1,1 @@
+"""Code images and Docker images: how they are built, published and verified."""

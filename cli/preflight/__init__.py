@@ -1,0 +1,1 @@
+"""`make preflight`: check whether an AWS account is ready, before anything is created in it."""
