@@ -1,1 +1,1 @@
-"""What the pipeline does beyond running the project: locks, licences, images on their way into the registry."""
+"""What the pipeline and the documents need: locks, licences, audits, Docker images, renderers."""

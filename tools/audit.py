@@ -1,8 +1,8 @@
-"""Known vulnerabilities of what the locks name: `make audit`, by pip-audit, which asks the package index.
+"""Look for known vulnerabilities of locked packages: `make audit`, by pip-audit, which asks the package index.
 
-Without an index, or with a mirror that has no advisories, pip-audit skips what it cannot look up; that counts as a
-failure here (`--strict`): an audit that saw nothing is none. include/accepted.yaml says which advisory is lived with,
-and until when: one whose day has passed is a failure, too.
+Without an index, or with a mirror that has no advisories, pip-audit skips what it cannot look up. That counts as a
+failure here (`--strict`). include/accepted.yaml says which advisories are accepted, and until when: one that has
+expired is a failure, too.
 """
 
 import datetime as dt
@@ -18,9 +18,9 @@ PROGRAM = Path(sys.executable).with_name("pip-audit")
 OPTIONS = ("--require-hashes", "--disable-pip", "--no-deps", "--strict", "--progress-spinner=off")
 
 
-def audit(locks: list[Path], lived_with: Iterable[str] = ()) -> int:
-    """Audit each lock; how many did not pass."""
-    ignored = [f"--ignore-vuln={advisory}" for advisory in lived_with]
+def audit(locks: list[Path], accepted_advisories: Iterable[str] = ()) -> int:
+    """Audit each lock and return how many did not pass."""
+    ignored = [f"--ignore-vuln={advisory}" for advisory in accepted_advisories]
     failed = 0
     for lock in locks:
         print(lock.name, flush=True)
@@ -31,6 +31,7 @@ def audit(locks: list[Path], lived_with: Iterable[str] = ()) -> int:
 
 
 def main() -> int:
+    """Audit every lock; the exit status is 1 unless all of them pass."""
     locks = sorted((ROOT / "requirements").glob("*.txt"))
     today = dt.datetime.now(dt.UTC).date()
     if late := expired(today):

@@ -14,6 +14,7 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = {"api": "api", "jobs": "jobs", "airflow": "airflow", "local": "local-aws"}
@@ -22,15 +23,17 @@ DEFAULT_BASE = "python:3.11-slim-bookworm"
 
 
 def lock(target: str) -> str:
+    """Return the SHA-256 of a target's lock file."""
     return hashlib.sha256((ROOT / f"requirements/{LOCKS[target]}.txt").read_bytes()).hexdigest()
 
 
 def version() -> str:
+    """Return the project's version."""
     return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
 def revision() -> str:
-    """The commit, with `-dirty` when the checkout has changes; empty where there is no git."""
+    """Return the commit, with `-dirty` when the checkout has changes; an empty text without git."""
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
         changes = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -40,12 +43,13 @@ def revision() -> str:
 
 
 def base_image(target: str) -> str:
+    """Return the image that a target is built on."""
     pinned = ROOT / f"dist/{target}.base"
     return os.environ.get("BASE") or (pinned.read_text().strip() if pinned.exists() else DEFAULT_BASE)
 
 
 def arguments(target: str) -> dict[str, str]:
-    """The build arguments of a target."""
+    """Return the build arguments of a target."""
     base = base_image(target)
     return {
         "BASE": base,
@@ -59,7 +63,7 @@ def arguments(target: str) -> dict[str, str]:
 
 
 def build(target: str, tag: str) -> str:
-    """The image's name. CalledProcessError when Docker refuses; its words are on stderr."""
+    """Build a target and return the image's name. Raise CalledProcessError when Docker fails; it prints why."""
     name = f"retail-{target}:{tag}"
     given = [word for key, value in arguments(target).items() for word in ("--build-arg", f"{key}={value}")]
     command = ["docker", "build", "--quiet", "--target", target, "--tag", name, *given, str(ROOT)]
@@ -69,13 +73,15 @@ def build(target: str, tag: str) -> str:
     return name
 
 
-def inspect(name: str) -> dict:
-    found = subprocess.run(["docker", "image", "inspect", name], capture_output=True, text=True, check=True)
-    return json.loads(found.stdout)[0]
+def inspect(name: str) -> dict[str, Any]:
+    """Return what Docker knows of an image."""
+    done = subprocess.run(["docker", "image", "inspect", name], capture_output=True, text=True, check=True)
+    image: dict[str, Any] = json.loads(done.stdout)[0]
+    return image
 
 
 def above_base(target: str, name: str) -> int | None:
-    """Bytes of an image without those of its base; None where BuildKit keeps the base to itself."""
+    """Return the bytes of an image without those of its base; None where BuildKit keeps the base to itself."""
     try:
         base = inspect(base_image(target))
     except subprocess.CalledProcessError:
@@ -84,14 +90,15 @@ def above_base(target: str, name: str) -> int | None:
 
 
 def main() -> int:
+    """Build the targets of the command line, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(LOCKS)} (default: all)")
     parser.add_argument("--tag", default="latest")
     options = parser.parse_args()
-    if strangers := set(options.targets) - set(LOCKS):
-        parser.error(f"no target is called {', '.join(sorted(strangers))}: there are {', '.join(LOCKS)}")
+    if unknown := set(options.targets) - set(LOCKS):
+        parser.error(f"unknown target {', '.join(sorted(unknown))}: the targets are {', '.join(LOCKS)}")
     for target in options.targets or LOCKS:
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             name = build(target, options.tag)
         except FileNotFoundError:
@@ -102,7 +109,7 @@ def main() -> int:
             return 1
         above = above_base(target, name)
         size = f"{inspect(name)['Size'] / 1e6:.0f} MB" if above is None else f"{above / 1e6:.0f} MB above its base"
-        print(f"{name}  {inspect(name)['Id']}  {size}  {time.monotonic() - began:.0f} s")
+        print(f"{name}  {inspect(name)['Id']}  {size}  {time.monotonic() - started:.0f} s")
     return 0
 
 

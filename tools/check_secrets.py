@@ -1,7 +1,7 @@
-"""No password, key or token is in any file that git knows: `make secrets`, by detect-secrets.
+"""Check that no password, key or token is in any file that git knows: `make secrets`, by detect-secrets.
 
-Its finding is a list of places. Those that are no secret are named in KNOWN, each with the reason; one that is no
-longer found fails, too, so that the list stays short.
+Places without a real secret are listed in KNOWN, each with the reason. An entry that is no longer found fails, too, so
+that the list stays short.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ from detect_secrets.settings import default_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = ("requirements/",)
-"""Below these are the hashes of locks, which look like keys."""
+"""Folders with the hashes of locks, which look like keys."""
 KNOWN = {
     ("benchmarks/serving/servers.py", "Secret Keyword"): "credentials of no account, for a stub of S3",
     ("k8s/alb-controller/controller.yaml", "Secret Keyword"): "the name of a Secret",
@@ -34,14 +34,14 @@ KNOWN = {
 
 
 def tracked(root: Path) -> list[str]:
-    """The files that git knows or would add."""
+    """Return the files that git knows or would add."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=root, check=True, capture_output=True, text=True).stdout
     return [name for name in names.split("\0") if name and (root / name).is_file() and not name.startswith(SKIPPED)]
 
 
 def found(root: Path, names: list[str]) -> dict[tuple[str, str], list[int]]:
-    """(file, kind) → the lines where a secret seems to be."""
+    """Return (file, kind) → the lines where a secret seems to be."""
     collection = SecretsCollection(root=str(root))
     with default_settings():
         for name in names:
@@ -53,14 +53,15 @@ def found(root: Path, names: list[str]) -> dict[tuple[str, str], list[int]]:
 
 
 def main() -> int:
+    """Check every file; the exit status is 1 when there is a secret, or an entry of KNOWN without one."""
     names = tracked(ROOT)
     places = found(ROOT, names)
     wrong = [
-        f"{name}:{','.join(map(str, sorted(lines)))} {kind}: take it out, and call it in where it is valid"
+        f"{name}:{','.join(map(str, sorted(lines)))} {kind}: remove it, and revoke it where it is valid"
         for (name, kind), lines in sorted(places.items())
         if (name, kind) not in KNOWN
     ]
-    wrong += [f"{name}: no {kind} is there any more: take it out of KNOWN" for name, kind in KNOWN.keys() - places]
+    wrong += [f"{name}: no {kind} is found any more: remove it from KNOWN" for name, kind in KNOWN.keys() - places]
     print(f"{len(names)} files, {len(KNOWN)} known to hold no secret, {len(wrong)} complaints", *wrong, sep="\n  ")
     return 1 if wrong or not names else 0
 

@@ -1,6 +1,6 @@
-"""Fetches the CustomResourceDefinitions of the AWS Load Balancer Controller into crds.yaml, for provision to apply.
+"""Download the CustomResourceDefinitions of the AWS Load Balancer Controller into crds.yaml, for provision to apply.
 
-They are the project's own (Apache-2.0), from its published Go module, whose hash is the one that go.sum would have.
+They are those of the controller's project (Apache-2.0), from its published Go module, checked by the hash of go.sum.
 """
 
 import hashlib
@@ -21,24 +21,26 @@ FILES = ("elbv2.k8s.aws_ingressclassparams.yaml", "elbv2.k8s.aws_targetgroupbind
 
 
 def download(folder: str) -> Path:
-    """The module's folder, in Go's own cache; exits with Go's message, or when it is another module than was pinned."""
+    """Return the module's folder in Go's own cache. Exit with Go's message, or when the hash is not the pinned one."""
     command = [kube_cluster.go(), "mod", "download", "-json", f"{MODULE}@{VERSION}"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    found = json.loads(done.stdout or "{}")
-    if done.returncode or found.get("Error"):
-        sys.exit(f"{MODULE}@{VERSION} cannot be had: {found.get('Error') or done.stderr.strip()}")
-    if found["Sum"] != SUM:
-        sys.exit(f"{MODULE}@{VERSION} has the hash {found['Sum']}, not {SUM}: somebody changed it")
-    return Path(found["Dir"])
+    module = json.loads(done.stdout or "{}")
+    if done.returncode or module.get("Error"):
+        sys.exit(f"{MODULE}@{VERSION} cannot be downloaded: {module.get('Error') or done.stderr.strip()}")
+    if module["Sum"] != SUM:
+        sys.exit(f"{MODULE}@{VERSION} has the hash {module['Sum']}, expected {SUM}: it was changed after publication")
+    return Path(module["Dir"])
 
 
 def main() -> None:
+    """Download the definitions, check their hash, and write them."""
     with tempfile.TemporaryDirectory() as nowhere:  # outside any module
         bases = download(nowhere) / "config" / "crd" / "bases"
     text = b"".join((bases / name).read_bytes() for name in FILES)
     wanted, name = (FOLDER / "crds.sha256").read_text().split()
-    if (found := hashlib.sha256(text).hexdigest()) != wanted:
-        sys.exit(f"what was fetched has SHA-256 {found}: write that to crds.sha256 if it is what you want")
+    sha256 = hashlib.sha256(text).hexdigest()
+    if sha256 != wanted:
+        sys.exit(f"the downloaded files have SHA-256 {sha256}: write it to crds.sha256 if you want this version")
     (FOLDER / name).write_bytes(text)
     print(f"k8s/alb-controller/{name}: {', '.join(FILES)} of {VERSION}")
 

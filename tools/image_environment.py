@@ -1,8 +1,9 @@
-"""Makes one runtime's environment while an image is built: `python tools/image_environment.py RUNTIME [--lock SHA256]`.
+"""Create a runtime's environment while an image is built: `python tools/image_environment.py RUNTIME [--lock SHA256]`.
 
-The same as `make install` makes, of the same lock, at the same path below the project (`.venv/RUNTIME`), without what
-no process of ours ever reads. Nothing in it depends on the time of the build: modules are compiled to unchecked-hash
-bytecode (a read-only root could not renew it anyway), and every file carries the same time.
+It is what `make install` creates, from the same lock, at the same path below the project (`.venv/RUNTIME`), without
+files that no process of the project reads. Nothing in it depends on the time of the build:
+modules are compiled to unchecked-hash bytecode (a read-only root could not renew it anyway), and every file has the
+same time.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EPOCH = int(os.environ.get("SOURCE_DATE_EPOCH", "315532800"))  # 1980-01-01: what zip files can say
+EPOCH = int(os.environ.get("SOURCE_DATE_EPOCH", "315532800"))  # 1980-01-01: the earliest time of zip files
 
 UNREAD = ("**/tests", "**/*.pyi", "**/*.pxd", "**/*.pyx", "**/*.c", "**/*.h", "**/*.a")
 """Tests, type stubs and sources of compiled modules of third parties, below site-packages."""
@@ -30,15 +31,17 @@ AWS_SERVICES = {"api": ("s3", "sagemaker", "sts")}
 
 
 def site_packages(runtime: str) -> Path:
+    """Return the folder of a runtime's packages."""
     return next((ROOT / ".venv" / runtime / "lib").glob("python*/site-packages"))
 
 
 def install(runtime: str, wanted: str | None) -> None:
-    """SystemExit if the lock file is not the one that the image's label will name."""
-    lock, home = ROOT / f"requirements/{runtime}.txt", ROOT / ".venv" / runtime
-    found = hashlib.sha256(lock.read_bytes()).hexdigest()
-    if wanted and wanted != found:
-        sys.exit(f"requirements/{runtime}.txt has SHA-256 {found}, the build argument says {wanted}")
+    """Install a runtime from its lock. Exit if the lock file is not the one that the image's label will name."""
+    lock = ROOT / f"requirements/{runtime}.txt"
+    home = ROOT / ".venv" / runtime
+    sha256 = hashlib.sha256(lock.read_bytes()).hexdigest()
+    if wanted and wanted != sha256:
+        sys.exit(f"requirements/{runtime}.txt has SHA-256 {sha256}, the build argument says {wanted}")
     subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, home], check=True)
     python = home / "bin" / "python"
     sync: list[str | Path] = [
@@ -54,10 +57,11 @@ def install(runtime: str, wanted: str | None) -> None:
     ]
     subprocess.run(sync, check=True)
     (home / ".lock").unlink(missing_ok=True)  # uv's, writable by everybody
-    (home / "lock.sha256").write_text(found + "\n")
+    (home / "lock.sha256").write_text(sha256 + "\n")
 
 
 def unread(runtime: str) -> Iterator[Path]:
+    """Yield what no process of the runtime reads."""
     packages = site_packages(runtime)
     for pattern in (*UNREAD, *UNREAD_BY.get(runtime, ())):
         yield from packages.glob(pattern)
@@ -68,19 +72,20 @@ def unread(runtime: str) -> Iterator[Path]:
 
 
 def compile_all(folder: Path) -> None:
-    """Bytecode of every module; third parties ship a few files that are not Python of this version."""
+    """Compile every module; third parties ship a few files that are not Python of this version."""
     compileall.compile_dir(
         folder, quiet=2, workers=0, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
     )  # fmt: skip
 
 
 def settle(folder: Path) -> None:
-    """The same time on everything."""
+    """Give every file and folder the same time."""
     for path in (folder, *folder.rglob("*")):
         os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
 
 
 def main() -> None:
+    """Install a runtime, or compile the project's own sources."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runtime", nargs="?", help="without it: compile the project's own sources")
     parser.add_argument("--lock", help="SHA-256 that the runtime's lock file must have")

@@ -1,7 +1,7 @@
-"""Which licences the installed distributions have, and that each is one we may pass on: `make licences`.
+"""Check that every installed distribution has a permissive licence: `make licences`.
 
 `python -m tools.licences ENVIRONMENT…` reads the metadata of `.venv/<environment>`. A licence outside PERMISSIVE fails,
-unless EXCEPTIONS says why that distribution may stay; an exception that nothing needs any more fails, too.
+unless EXCEPTIONS says why that distribution may stay. An exception that nothing needs any more fails, too.
 """
 
 import re
@@ -54,7 +54,9 @@ EXCEPTIONS = {
 
 
 @dataclass(frozen=True)
-class Found:
+class Installed:
+    """An installed distribution and its licence, as an SPDX expression."""
+
     name: str
     version: str
     licence: str
@@ -65,16 +67,16 @@ class Found:
 
 
 def is_permissive(expression: str) -> bool:
-    """Whether an SPDX expression can be met with permissive licences alone: one of OR, all of AND."""
+    """Return whether permissive licences alone satisfy an SPDX expression: one of OR, all of AND."""
     while inner := re.search(r"\(([^()]*)\)", expression):
         known = "MIT" if is_permissive(inner[1]) else "not-permissive"
         expression = f"{expression[: inner.start()]}{known}{expression[inner.end() :]}"
-    ways = [re.split(r"\s+AND\s+", way.strip()) for way in re.split(r"\s+OR\s+", expression)]
-    return any(all(part.strip() in PERMISSIVE for part in way) for way in ways)
+    choices = [re.split(r"\s+AND\s+", choice.strip()) for choice in re.split(r"\s+OR\s+", expression)]
+    return any(all(part.strip() in PERMISSIVE for part in choice) for choice in choices)
 
 
 def licence_of(distribution: Distribution) -> str:
-    """The SPDX expression of a distribution, from its metadata; several classifiers mean all of them."""
+    """Return the SPDX expression of a distribution, from its metadata; several classifiers mean all of them."""
     metadata = distribution.metadata
     if "License-Expression" in metadata:
         return metadata["License-Expression"]
@@ -84,44 +86,45 @@ def licence_of(distribution: Distribution) -> str:
     if named := [line for line in classified if line not in NOT_A_LICENCE]:
         return " AND ".join(sorted({WORDS.get(line.lower(), line) for line in named}))
     text = metadata["License"].strip() if "License" in metadata else ""
-    first = text.splitlines()[0] if text else "none told"
+    first = text.splitlines()[0] if text else "no licence named"
     return WORDS.get(first.lower(), first)
 
 
-def installed(environment: Path) -> Iterator[Found]:
-    """The distributions of a virtual environment. FileNotFoundError when it is not there or has none."""
+def installed(environment: Path) -> Iterator[Installed]:
+    """Yield the distributions of a virtual environment. Raise FileNotFoundError when there are none."""
     folders = [str(path) for path in environment.glob("lib/python3*/site-packages")]
-    found = {one.metadata["Name"]: one for one in distributions(path=folders)}
-    if not found:
-        raise FileNotFoundError(f"{environment} has no distributions: make install")
-    for name, one in sorted(found.items(), key=lambda pair: pair[0].lower()):
-        yield Found(name, one.version, licence_of(one))
+    by_name = {distribution.metadata["Name"]: distribution for distribution in distributions(path=folders)}
+    if not by_name:
+        raise FileNotFoundError(f"{environment} has no distributions: run `make install`")
+    for name, distribution in sorted(by_name.items(), key=lambda pair: pair[0].lower()):
+        yield Installed(name, distribution.version, licence_of(distribution))
 
 
-def complaints(found: list[Found], exceptions: dict[str, str]) -> list[str]:
-    """What is wrong, one sentence each."""
-    bad = {one.name: one for one in found if not one.permissive}
-    wrong = [f"{one.name} {one.version} is {one.licence}" for name, one in bad.items() if name not in exceptions]
+def complaints(distributions: list[Installed], exceptions: dict[str, str]) -> list[str]:
+    """Return what is wrong, one sentence each."""
+    bad = {item.name: item for item in distributions if not item.permissive}
+    wrong = [f"{item.name} {item.version} is {item.licence}" for name, item in bad.items() if name not in exceptions]
     return wrong + [f"{name} needs no exception any more" for name in exceptions if name not in bad]
 
 
 def main(environments: list[str]) -> int:
-    everything: dict[str, Found] = {}
+    """Print every distribution by licence; the exit status is 1 when something is wrong, or nothing is installed."""
+    everything: dict[str, Installed] = {}
     try:
         for name in environments:
-            everything |= {f"{one.name} {one.version}": one for one in installed(ROOT / ".venv" / name)}
+            everything |= {f"{item.name} {item.version}": item for item in installed(ROOT / ".venv" / name)}
     except FileNotFoundError as error:
         print(error, file=sys.stderr)
         return 1
-    found = list(everything.values())
     by_licence: dict[str, list[str]] = {}
-    for one in found:
-        by_licence.setdefault(one.licence, []).append(f"{one.name} {one.version}")
+    for name_and_version, item in everything.items():
+        by_licence.setdefault(item.licence, []).append(name_and_version)
     for licence, names in sorted(by_licence.items()):
         print(f"{licence}: {', '.join(sorted(names, key=str.lower))}")
-    wrong = complaints(found, EXCEPTIONS)
-    print(f"{len(found)} distributions, {len(EXCEPTIONS)} exceptions, {len(wrong)} complaints", *wrong, sep="\n  ")
-    return 1 if wrong or not found else 0
+    wrong = complaints(list(everything.values()), EXCEPTIONS)
+    summary = f"{len(everything)} distributions, {len(EXCEPTIONS)} exceptions, {len(wrong)} complaints"
+    print(summary, *wrong, sep="\n  ")
+    return 1 if wrong or not everything else 0
 
 
 if __name__ == "__main__":

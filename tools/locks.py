@@ -1,4 +1,4 @@
-"""Resolves requirements/*.in into hashed requirements/*.txt: `make lock`, `make lock UPGRADE=numpy`, `make lock-check`.
+"""Resolve requirements/*.in into hashed requirements/*.txt: `make lock`, `make lock UPGRADE=numpy`, `make lock-check`.
 
 Versions that a lock has stay, unless its .in asks for others or UPGRADE names the package. Only the standard library
 and the installer of `.venv/bootstrap` are needed, and the package index.
@@ -22,13 +22,15 @@ SHOWN = 40
 
 
 def runtimes(folder: Path = REQUIREMENTS) -> list[str]:
+    """Return the names of the .in files."""
     return sorted(path.stem for path in folder.glob("*.in"))
 
 
 def resolve(name: str, folder: Path, upgrade: str = "") -> None:
-    """Write `folder`/name.txt from `folder`/name.in. CalledProcessError when uv finds no solution; it says why.
+    """Write `folder`/name.txt from `folder`/name.in. Raise CalledProcessError when uv finds no solution; it prints why.
 
-    A lock that stays the same keeps its date, by which make knows what to install anew."""
+    A lock that stays the same keeps its date, by which make knows what to install again.
+    """
     lock = folder / f"{name}.txt"
     before = (lock.read_bytes(), lock.stat()) if lock.exists() else None
     wanted = ["--upgrade-package", upgrade] if upgrade else []
@@ -39,7 +41,7 @@ def resolve(name: str, folder: Path, upgrade: str = "") -> None:
 
 
 def without_hashes(text: str) -> tuple[list[str], dict[str, set[str]]]:
-    """The lines of a lock but for the hashes, and the hashes by the line of their pin."""
+    """Return the lines of a lock without the hashes, and the hashes by the line of their pin."""
     lines: list[str] = []
     hashes: dict[str, set[str]] = {}
     pin = ""
@@ -55,20 +57,27 @@ def without_hashes(text: str) -> tuple[list[str], dict[str, set[str]]]:
 
 
 def outdated(name: str, folder: Path) -> list[str]:
-    """What is wrong with the lock of `name` in `folder`, a copy: the lines that resolving anew would change, and hashes
-    of no file of the index. A file that was added to the index since the lock was written is no fault."""
+    """Return what is wrong with the lock of `name` in `folder`, which is a copy.
+
+    That are the lines that resolving again would change, and hashes of no file of the index. A file that was added to
+    the index since the lock was written is not an error.
+    """
     lock = folder / f"{name}.txt"
-    before, kept = without_hashes(lock.read_text() if lock.exists() else "")
+    before, old_hashes = without_hashes(lock.read_text() if lock.exists() else "")
     lock.write_text("\n".join(before))  # uv would take over the hashes that are there, right or wrong
     resolve(name, folder)
-    after, found = without_hashes(lock.read_text())
+    after, new_hashes = without_hashes(lock.read_text())
     difference = list(difflib.unified_diff(before, after, f"{name}.txt", f"{name}.in resolved", lineterm=""))
-    foreign = [f"{pin}: {one}" for pin in kept.keys() & found.keys() for one in sorted(kept[pin] - found[pin])]
-    return difference + [f"{one} is the hash of no file of the index" for one in foreign]
+    unknown = [
+        f"{pin}: {sha256} is the hash of no file of the index"
+        for pin in old_hashes.keys() & new_hashes.keys()
+        for sha256 in sorted(old_hashes[pin] - new_hashes[pin])
+    ]
+    return difference + unknown
 
 
 def check(folder: Path = REQUIREMENTS) -> bool:
-    """Whether every lock of the folder is what its .in resolves to; says what is not. The folder stays as it is."""
+    """Return whether every lock of the folder is what its .in resolves to, and print what is not; change nothing."""
     in_step = True
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(shutil.copytree(folder, Path(temporary) / "requirements"))
@@ -82,6 +91,7 @@ def check(folder: Path = REQUIREMENTS) -> bool:
 
 
 def main() -> int:
+    """Write the locks, or check them."""
     parser = argparse.ArgumentParser(prog="python -m tools.locks", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; exit status 1 when a lock is out of step")
     parser.add_argument("--upgrade", default="", metavar="PACKAGE", help="the newest version of it that fits")
@@ -92,7 +102,7 @@ def main() -> int:
         for name in runtimes():
             resolve(name, REQUIREMENTS, options.upgrade)
     except subprocess.CalledProcessError as error:
-        print(f"uv pip compile ended with {error.returncode}: its own message stands above", file=sys.stderr)
+        print(f"uv pip compile ended with {error.returncode}: see its message above", file=sys.stderr)
         return 1
     return 0
 

@@ -14,13 +14,13 @@ OVERLAYS = ("eks", "eks-alb", "embedded")
 
 
 def kubectl() -> str:
-    """$KUBECTL, the one in $KUBE_ASSETS, one on PATH, or else the embedded cluster's (built at first use)."""
+    """Return $KUBECTL, that of $KUBE_ASSETS, one on PATH, or else that of the local stack (built at first use)."""
     if named := os.environ.get("KUBECTL"):
         return named
     if assets := os.environ.get("KUBE_ASSETS"):
         return str(Path(assets) / "kubectl")
-    if found := shutil.which("kubectl"):
-        return found
+    if program := shutil.which("kubectl"):
+        return program
     sys.path.insert(0, str(ROOT))
     from local.stack import kube_cluster
 
@@ -28,7 +28,7 @@ def kubectl() -> str:
 
 
 def render(overlay: str, program: str) -> str:
-    """The manifests of one overlay as YAML documents; exits with kubectl's own message when they do not build."""
+    """Return the manifests of one overlay as YAML documents. Exit with kubectl's message when they do not build."""
     done = subprocess.run(
         [program, "kustomize", K8S / "overlays" / overlay], capture_output=True, text=True, check=False
     )
@@ -38,6 +38,7 @@ def render(overlay: str, program: str) -> str:
 
 
 def main() -> int:
+    """Write every overlay, or compare them; the exit status is 1 when one is stale."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare with k8s/rendered, write nothing")
     check = parser.parse_args().check

@@ -1,4 +1,4 @@
-"""Writes synthetic weekly files: `python -m local.data --out DIR --weeks N` (in .venv/jobs).
+"""Write synthetic weekly files: `python -m local.data --out DIR --weeks N` (in .venv/jobs).
 
 The same seed and options always give the same bytes.
 """
@@ -8,6 +8,8 @@ import gzip
 import io
 from pathlib import Path
 
+import polars as pl
+
 from local.data import weeks
 
 CLONE_SHARE = 4
@@ -15,6 +17,7 @@ CLONE_SHARE = 4
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Write the weekly files that the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m local.data", description="Write synthetic weekly files.")
     parser.add_argument("--out", type=Path, required=True, help="folder for transactions_YYYYWW.csv.gz")
     parser.add_argument("--weeks", type=int, default=12, help="how many (default: %(default)s)")
@@ -46,8 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def write(target: Path, rows) -> None:
-    """Gzipped CSV as published: blanks as "", nothing else quoted, no time in the file."""
+def write(target: Path, rows: pl.DataFrame) -> None:
+    """Write gzipped CSV as it is published: blanks as "", nothing else quoted, no time in the file."""
     text = io.BytesIO()
     rows.write_csv(text, null_value='""', quote_style="never")
     unfinished = target.with_suffix(".part")

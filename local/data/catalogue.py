@@ -54,13 +54,16 @@ class Catalogue:
     cell_end: np.ndarray
 
     def draw(self, tag: np.ndarray, department: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """A product for each pair of class and department, by popularity."""
-        start, end = self.cell_start[tag, department], self.cell_end[tag, department]
+        """Draw a product for each pair of class and department, by popularity."""
+        start = self.cell_start[tag, department]
+        end = self.cell_end[tag, department]
         place = np.searchsorted(self.cumulated, start + (end - start) * generator.random(len(tag)), side="right")
-        return self.order[np.minimum(place, len(self.order) - 1)]
+        products: np.ndarray = self.order[np.minimum(place, len(self.order) - 1)]
+        return products
 
 
 def make(generator: np.random.Generator) -> Catalogue:
+    """Draw the products."""
     levels = _hierarchy(generator)
     tag = _tags(levels, generator)
     count = len(tag)
@@ -85,8 +88,9 @@ def make(generator: np.random.Generator) -> Catalogue:
 
 
 def _hierarchy(generator: np.random.Generator) -> np.ndarray:
-    """[4, n]: PROD_CODE_10 to PROD_CODE_40 of each product, strictly nested."""
-    parts, offset = [], np.zeros(4, dtype=np.int64)
+    """Return PROD_CODE_10 to PROD_CODE_40 [4, n] of each product, strictly nested."""
+    parts = []
+    offset = np.zeros(4, dtype=np.int64)
     for number, (products, groups, sections, classes) in enumerate(_DEPARTMENTS):
         section_of_class = _spread(classes, sections, generator)
         group_of_section = _spread(sections, groups, generator)
@@ -100,17 +104,18 @@ def _hierarchy(generator: np.random.Generator) -> np.ndarray:
 
 
 def _spread(children: int, parents: int, generator: np.random.Generator) -> np.ndarray:
-    """[children] parent of each, every parent having at least one."""
+    """Return the parent of each child; every parent has at least one."""
     return np.sort(np.concatenate([np.arange(parents), generator.integers(parents, size=children - parents)]))
 
 
 def _tags(levels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return the class of each product; products of a group are alike, which tells little."""
     of_group = generator.dirichlet(_CLASS_SHARES * _GROUP_CONCENTRATION, int(levels[2].max()) + 1)
     _, first = np.unique(levels[0], return_index=True)
     shares = np.stack([generator.dirichlet(alpha * _CLASS_CONCENTRATION + 0.1) for alpha in of_group[levels[2][first]]])
     upto = np.cumsum(shares, axis=1)[levels[0]]
     drawn = (generator.random((levels.shape[1], 1)) > upto).sum(axis=1)
-    tag = np.minimum(drawn, UM)
+    tag: np.ndarray = np.minimum(drawn, UM)
     in_non_food = levels[3] == NON_FOOD
     last_group = int(np.max(levels[2][in_non_food]))
     tag[np.isin(levels[3], UNCLASSIFIED) | (levels[2] == last_group)] = XX

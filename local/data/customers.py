@@ -1,4 +1,4 @@
-"""The customers: segment, what classes of products they like, how often and where they shop."""
+"""The customers: segment, the classes of products that they prefer, how often and where they shop."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -39,6 +39,7 @@ class Customers:
 
 
 def make(count: int, generator: np.random.Generator) -> Customers:
+    """Draw `count` customers, and the stores."""
     segment = generator.choice(len(SEGMENTS), count, p=_SEGMENT_SHARES)
     lifestage = generator.choice(len(LIFESTAGES), count, p=_LIFESTAGE_SHARES)
     lifestage[generator.random(count) < _WITHOUT_LIFESTAGE] = -1
@@ -59,10 +60,12 @@ def make(count: int, generator: np.random.Generator) -> Customers:
 
 
 def tastes(segment: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """[n, 3] shares of LA, MM, UM that customers of these segments (_ANONYMOUS: none) put into their baskets."""
+    """Return the shares [n, 3] of LA, MM, UM in the baskets of customers of these segments (_ANONYMOUS: none)."""
     mix = _TASTE[segment] * np.exp(generator.normal(0.0, _TASTE_SPREAD, (len(segment), 3)))
-    return mix / mix.sum(axis=1, keepdims=True)
+    shares: np.ndarray = mix / mix.sum(axis=1, keepdims=True)
+    return shares
 
 
 def anonymous_tastes(count: int, generator: np.random.Generator) -> np.ndarray:
+    """Return `tastes` of baskets without a customer."""
     return tastes(np.full(count, _ANONYMOUS), generator)

@@ -88,7 +88,7 @@ class Sales:
 
 
 def retailer(seed: int, scale: float = 1.0) -> Retailer:
-    """scale: how many times the size of the public sample."""
+    """Draw the products and customers. scale: how many times the size of the public sample."""
     generator = np.random.default_rng([seed, 0])
     products = catalogue.make(generator)
     return Retailer(
@@ -97,7 +97,7 @@ def retailer(seed: int, scale: float = 1.0) -> Retailer:
 
 
 def monday(week: str) -> date:
-    """First day of a shop week, 200601 to 200852."""
+    """Return the first day of a shop week, 200601 to 200852."""
     year, number = int(week[:4]), int(week[4:])
     if year not in _FIRST_MONDAYS or not 1 <= number <= 52:
         raise ValueError(f"{week} is not a week of the calendar: 200601 to 200852")
@@ -105,7 +105,7 @@ def monday(week: str) -> date:
 
 
 def following(first: str, count: int) -> list[str]:
-    """`count` shop weeks from `first` on; ValueError when the calendar ends before."""
+    """Return `count` shop weeks from `first` on. Raise ValueError when the calendar ends before."""
     monday(first)
     start = (int(first[:4]) - 2006) * 52 + int(first[4:]) - 1
     weeks = [f"{2006 + place // 52}{place % 52 + 1:02d}" for place in range(start, start + count)]
@@ -114,7 +114,7 @@ def following(first: str, count: int) -> list[str]:
 
 
 def sales(of: Retailer, week: str) -> Sales:
-    """A week's baskets: the same for the same seed and week, whatever else is made."""
+    """Draw a week's baskets: the same for the same seed and week, whatever else is drawn."""
     generator = np.random.default_rng([of.seed, int(week)])
     count, people = of.baskets, of.customers
     customer = generator.choice(len(people.activity), count, p=people.activity)
@@ -155,7 +155,7 @@ def sales(of: Retailer, week: str) -> Sales:
 
 
 def with_clones(copied: Sales, fresh: Sales, seed: list[int]) -> Sales:
-    """Copies of named customers' baskets of an earlier week, and some of `fresh`, as the end of the public data."""
+    """Return copies of named customers' baskets of an earlier week, and some of `fresh`: as the public data end."""
     generator = np.random.default_rng(seed)
     chosen = np.flatnonzero((copied.customer >= 0) & (generator.random(len(copied.customer)) < _CLONED))
     rest = generator.permutation(len(fresh.customer))[: max(0, len(fresh.customer) - len(chosen))]
@@ -170,65 +170,74 @@ def with_clones(copied: Sales, fresh: Sales, seed: list[int]) -> Sales:
 
 
 def frame(of: Retailer, week: str, sold: Sales) -> pl.DataFrame:
-    """The week's rows as published: the 22 columns, blanks null, baskets mixed, labelled by the rule."""
+    """Return the week's rows as published: the 22 columns, blanks null, baskets mixed, labelled by the rule."""
     generator = np.random.default_rng([of.seed, int(week), 1])
+    baskets = _basket_columns(of, week, sold, generator)
+    rows = pl.concat([_line_columns(of.products, sold), baskets[sold.basket]], how="horizontal").select(*RAW)
+    return rows[generator.permutation(len(sold.basket))]
+
+
+def _basket_columns(of: Retailer, week: str, sold: Sales, generator: np.random.Generator) -> pl.DataFrame:
+    """Return the columns that all lines of a basket share, a row per basket."""
     goods, people = of.products, of.customers
-    count, basket, product = len(sold.customer), sold.basket, sold.product
+    count = len(sold.customer)
     day = generator.integers(7, size=count)
-    dates = [monday(week) + timedelta(days=place) for place in range(7)]
-    units = np.bincount(basket, weights=sold.quantity, minlength=count)
+    dates = np.array([int(f"{monday(week) + timedelta(days=place):%Y%m%d}") for place in range(7)])
+    units = np.bincount(sold.basket, weights=sold.quantity, minlength=count)
     named = sold.customer >= 0
-    segment = np.where(named, people.segment[sold.customer], -1)
-    lifestage = np.where(named, people.lifestage[sold.customer], -1)
     regions = [f"{area}{number:02d}" for area in "ENSW" for number in (1, 2, 3)]
     first_id = 994_100_100_000_000 + (monday(week) - monday("200601")).days // 7 * max(of.baskets, 10_000)
-    baskets = pl.DataFrame(
+    return pl.DataFrame(
         {
             "SHOP_WEEK": np.full(count, int(week)),
-            "SHOP_DATE": np.array([int(f"{one:%Y%m%d}") for one in dates])[day],
+            "SHOP_DATE": dates[day],
             "SHOP_WEEKDAY": (day + 1) % 7 + 1,
             "SHOP_HOUR": sold.hour,
             "CUST_CODE": _coded("CUST", 10, sold.customer + 1, named),
-            "CUST_PRICE_SENSITIVITY": _named(customers.SEGMENTS, segment),
-            "CUST_LIFESTAGE": _named(customers.LIFESTAGES, lifestage),
+            "CUST_PRICE_SENSITIVITY": _named(customers.SEGMENTS, np.where(named, people.segment[sold.customer], -1)),
+            "CUST_LIFESTAGE": _named(customers.LIFESTAGES, np.where(named, people.lifestage[sold.customer], -1)),
             "BASKET_ID": first_id + 1 + generator.permutation(count),
             "BASKET_SIZE": np.where(units <= 2, "S", np.where(units <= 9, "M", "L")),
-            "BASKET_PRICE_SENSITIVITY": _labels(goods, basket, product, count),
-            "BASKET_TYPE": _types(goods, basket, product, sold.mission),
+            "BASKET_PRICE_SENSITIVITY": _labels(goods, sold.basket, sold.product, count),
+            "BASKET_TYPE": _types(goods, sold.basket, sold.product, sold.mission),
             "BASKET_DOMINANT_MISSION": _named(_MISSIONS, sold.mission),
             "STORE_CODE": _coded("STORE", 5, sold.store + 1),
             "STORE_FORMAT": _named(customers.STORE_FORMATS, people.store_format[sold.store]),
             "STORE_REGION": _named(regions, people.store_region[sold.store]),
         }
     )
-    lines = pl.DataFrame(
+
+
+def _line_columns(goods: Catalogue, sold: Sales) -> pl.DataFrame:
+    """Return the columns of the lines."""
+    return pl.DataFrame(
         {
             "QUANTITY": sold.quantity,
-            "SPEND": sold.quantity * goods.pence[product] / 100,
-            "PROD_CODE": _coded("PRD09", 5, product + 1),
-            "PROD_CODE_10": _coded("CL", 5, goods.levels[0][product] + 1),
-            "PROD_CODE_20": _coded("DEP", 5, goods.levels[1][product] + 1),
-            "PROD_CODE_30": _coded("G", 5, goods.levels[2][product] + 1),
-            "PROD_CODE_40": _coded("D", 5, goods.levels[3][product] + 1),
+            "SPEND": sold.quantity * goods.pence[sold.product] / 100,
+            "PROD_CODE": _coded("PRD09", 5, sold.product + 1),
+            "PROD_CODE_10": _coded("CL", 5, goods.levels[0][sold.product] + 1),
+            "PROD_CODE_20": _coded("DEP", 5, goods.levels[1][sold.product] + 1),
+            "PROD_CODE_30": _coded("G", 5, goods.levels[2][sold.product] + 1),
+            "PROD_CODE_40": _coded("D", 5, goods.levels[3][sold.product] + 1),
         }
     )
-    rows = pl.concat([lines, baskets[basket]], how="horizontal").select(*RAW)
-    return rows[generator.permutation(len(basket))]
 
 
 def as_seg(rows: pl.DataFrame) -> pl.DataFrame:
-    """The same rows under the header seg_1, seg_2, with its codes."""
+    """Return the same rows under the header seg_1, seg_2, with its codes."""
     back = {name: {value: code for code, value in codes.items()} for name, codes in SEGMENT_CODES.items()}
     recoded = rows.with_columns(pl.col(name).replace(codes) for name, codes in back.items())
     return recoded.rename({name: alias for alias, name in SEGMENTS.items()})
 
 
 def _sizes(count: int, generator: np.random.Generator) -> np.ndarray:
+    """Draw how many lines each basket has."""
     shares = np.array([share for _, _, share in _SIZES])
     low, high = (np.array([size[end] for size in _SIZES]) for end in (0, 1))
     chosen = generator.choice(len(_SIZES), count, p=shares / shares.sum())
     place = generator.random(count) ** 1.25  # smaller sizes of a range are the more frequent ones
-    return low[chosen] + (place * (high - low + 1)[chosen]).astype(np.int64)
+    sizes: np.ndarray = low[chosen] + (place * (high - low + 1)[chosen]).astype(np.int64)
+    return sizes
 
 
 def _products(
@@ -239,7 +248,7 @@ def _products(
     odd: np.ndarray,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """One product a line: the department by the basket's mission, the class by the customer's taste."""
+    """Draw one product per line: the department by the basket's mission, the class by the customer's taste."""
     is_odd = odd[basket]
     shares = _DEPARTMENTS_OF_MISSION.cumsum(axis=1)
     department = (generator.random(len(basket))[:, None] > (shares / shares[:, -1:])[mission[basket]]).sum(axis=1)
@@ -247,8 +256,8 @@ def _products(
     department[is_odd] = generator.choice(odd_departments, int(is_odd.sum()), p=[0.2, 0.35, 0.02, 0.43])
     wish = (taste[basket] * _LEANING[department]).cumsum(axis=1)
     tag = np.minimum((generator.random(len(basket))[:, None] * wish[:, -1:] > wish).sum(axis=1), UM)
-    speechless = (department == NON_FOOD) & (generator.random(len(basket)) < _UNCLASSIFIED_IN_NON_FOOD)
-    tag[is_odd | speechless | np.isin(department, UNCLASSIFIED)] = XX
+    without_class = (department == NON_FOOD) & (generator.random(len(basket)) < _UNCLASSIFIED_IN_NON_FOOD)
+    tag[is_odd | without_class | np.isin(department, UNCLASSIFIED)] = XX
     empty = goods.cell_start[tag, department] == goods.cell_end[tag, department]
     tag[empty] = MM
     return goods.draw(tag, department, generator)
@@ -257,13 +266,13 @@ def _products(
 def _dominant(
     goods: Catalogue, basket: np.ndarray, product: np.ndarray, mission: np.ndarray, odd: np.ndarray
 ) -> np.ndarray:
-    """The mission as published: baskets of XX products only are Nonfood, or XX when nothing of them is known."""
+    """Return the mission as published: baskets of XX products only are Nonfood, or XX when none of them is known."""
     known = np.bincount(basket, weights=goods.levels[3][product] == NON_FOOD, minlength=len(mission)) > 0
     return np.where(odd, np.where(known, 3, 4), mission)
 
 
 def _labels(goods: Catalogue, basket: np.ndarray, product: np.ndarray, count: int) -> np.ndarray:
-    """LA, MM, UM by the mean class of the lines; XX without a line that counts."""
+    """Return LA, MM, UM by the mean class of the lines; XX without a line that counts."""
     tag = goods.tag[product]
     counted = np.bincount(basket, weights=tag != XX, minlength=count)
     less, up = (np.bincount(basket, weights=tag == which, minlength=count) for which in (LA, UM))
@@ -273,6 +282,7 @@ def _labels(goods: Catalogue, basket: np.ndarray, product: np.ndarray, count: in
 
 
 def _types(goods: Catalogue, basket: np.ndarray, product: np.ndarray, mission: np.ndarray) -> np.ndarray:
+    """Return the basket type by the number of lines and product groups."""
     lines = np.bincount(basket, minlength=len(mission))
     group = goods.levels[2]
     pairs = np.unique(basket * (group.max() + 1) + group[product]) // (group.max() + 1)
@@ -283,6 +293,7 @@ def _types(goods: Catalogue, basket: np.ndarray, product: np.ndarray, mission: n
 
 
 def _take(sold: Sales, chosen: np.ndarray) -> Sales:
+    """Return the chosen baskets, with their lines."""
     place = np.full(len(sold.customer), -1)
     place[chosen] = np.arange(len(chosen))
     lines = place[sold.basket] >= 0
@@ -298,13 +309,13 @@ def _take(sold: Sales, chosen: np.ndarray) -> Sales:
 
 
 def _coded(prefix: str, digits: int, number: np.ndarray, known: np.ndarray | None = None) -> pl.Series:
-    """Codes like CUST0000000001; null where not known."""
+    """Return codes like CUST0000000001; null where not known."""
     text = pl.Series(number).cast(pl.String).str.zfill(digits)
     codes = pl.select(pl.lit(prefix) + text).to_series()
     return codes if known is None else pl.select(pl.when(pl.Series(known)).then(codes)).to_series()
 
 
 def _named(names: tuple[str, ...] | list[str], number: np.ndarray) -> pl.Series:
-    """Names by position; null for -1."""
+    """Return names by position; null for -1."""
     values = np.array([*names, None], dtype=object)
     return pl.Series(values[number].tolist(), dtype=pl.String)

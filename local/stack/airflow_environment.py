@@ -1,4 +1,4 @@
-"""The environment variables of Airflow's processes: everything that makes it ours, in one place."""
+"""The environment variables of Airflow's processes: everything that this project sets, in one place."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _OURS = ("AIRFLOW", "AWS_", "RETAIL_", "PYTHON", "VIRTUAL_ENV")
 
 @dataclass(frozen=True)
 class Secrets:
-    """What Airflow's processes share, made once a local stack."""
+    """What Airflow's processes share, created once per local stack."""
 
     password: str
     fernet_key: str
@@ -37,7 +37,7 @@ def _fresh() -> Secrets:
 
 
 def load_secrets(stack: config.LocalStack) -> Secrets:
-    """The local stack's secrets, made at the first call; AIRFLOW_PASSWORD wins over the generated password."""
+    """Return the local stack's secrets, created at the first call; AIRFLOW_PASSWORD replaces the generated password."""
     path = stack.state / "airflow" / "secrets.json"
     if path.exists():
         kept = Secrets(**json.loads(path.read_text()))
@@ -50,11 +50,11 @@ def load_secrets(stack: config.LocalStack) -> Secrets:
 
 
 def retail(stack: config.LocalStack) -> dict[str, str]:
-    """RETAIL_* of the local stack; those of `.env` and of the caller win, and are all there are on an account."""
+    """Return RETAIL_* of the local stack. Those of `.env` and of the caller win; on AWS there are no others."""
     given = {name: value for name, value in config.local_env().items() if name.startswith("RETAIL_")}
     if config.on_aws():
         return given
-    embedded = {
+    defaults = {
         "RETAIL_OVERLAY": "embedded",
         "RETAIL_POLL_SECONDS": "1",
         "RETAIL_WAIT_IN_TASK_SECONDS": "5",  # most jobs and stacks are over sooner: no trigger, no second process
@@ -62,13 +62,13 @@ def retail(stack: config.LocalStack) -> dict[str, str]:
         "RETAIL_ENDPOINT_PORT": str(stack.endpoint),
         "RETAIL_REQUIRE_IMAGE_SCAN": "false",
     }
-    return embedded | given
+    return defaults | given
 
 
 def base(stack: config.LocalStack) -> dict[str, str]:
-    """What every process of the local stack gets: the caller's environment without what steers Python, AWS or Airflow.
+    """Return what every process gets: the caller's environment without the variables of Python, AWS and Airflow.
 
-    On an account the caller's AWS_* are who one is, and stay.
+    On AWS the caller's AWS_* say who the caller is, and stay.
     """
     steering = tuple(prefix for prefix in _OURS if not (prefix == "AWS_" and config.on_aws()))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
@@ -78,9 +78,9 @@ def base(stack: config.LocalStack) -> dict[str, str]:
 
 
 def connection(keys: dict[str, str], role: str | None = None) -> str:
-    """An AWS connection as Airflow reads it from AIRFLOW_CONN_*; the endpoint comes from AWS_ENDPOINT_URL.
+    """Return an AWS connection as Airflow reads it from AIRFLOW_CONN_*; the endpoint comes from AWS_ENDPOINT_URL.
 
-    Without keys boto3 finds them where it always looks: variables, profile, SSO.
+    Without keys boto3 looks for them in variables, profile and SSO.
     """
     extra = {"region_name": REGION} | ({"role_arn": role} if role else {})
     login = {"login": keys["AWS_ACCESS_KEY_ID"], "password": keys["AWS_SECRET_ACCESS_KEY"]} if keys else {}
@@ -88,7 +88,7 @@ def connection(keys: dict[str, str], role: str | None = None) -> str:
 
 
 def _dags(stack: config.LocalStack) -> Path:
-    """The DAGs folder: that of the checkout, or one with the only DAG, so that no other's schedule starts anything."""
+    """Return the DAGs folder: that of the checkout, or one with a single DAG, so that no other DAG's schedule runs."""
     dags = config.ROOT / "dags"
     if not (only := os.environ.get(config.ONLY_DAG)):
         return dags
@@ -100,8 +100,9 @@ def _dags(stack: config.LocalStack) -> Path:
 
 
 def airflow(stack: config.LocalStack) -> dict[str, str]:
-    """Airflow without its AWS connections, which need the embedded AWS to have started once."""
-    home, secret = stack.state / "airflow" / "home", load_secrets(stack)
+    """Return Airflow's variables without its AWS connections, which need the AWS emulation to have started once."""
+    home = stack.state / "airflow" / "home"
+    secret = load_secrets(stack)
     passwords = stack.state / "airflow" / "passwords.json"
     home.mkdir(parents=True, exist_ok=True)
     write_private(passwords, json.dumps({USER: secret.password}))
@@ -146,12 +147,12 @@ def airflow(stack: config.LocalStack) -> dict[str, str]:
 
 
 def with_aws(stack: config.LocalStack, bootstrap: dict[str, str]) -> dict[str, str]:
-    """Airflow's environment with the region, the endpoint and the connections of `bootstrap`, the user of that name.
+    """Return Airflow's variables with region, endpoint and the connections of the user `bootstrap`.
 
-    `bootstrap` is empty on an account, whose endpoints are boto3's own.
+    `bootstrap` is empty on AWS, where the endpoints are boto3's own.
     """
-    embedded = {"AWS_ENDPOINT_URL": stack.aws_url, "AWS_EC2_METADATA_DISABLED": "true"}
-    endpoint = {} if config.on_aws() else embedded
+    emulation = {"AWS_ENDPOINT_URL": stack.aws_url, "AWS_EC2_METADATA_DISABLED": "true"}
+    endpoint = {} if config.on_aws() else emulation
     return (
         airflow(stack)
         | endpoint

@@ -11,7 +11,9 @@ from airflow.config_templates.airflow_local_settings import DEFAULT_LOGGING_CONF
 from airflow.utils.log.file_task_handler import FileTaskHandler
 
 
-class SharedFiles(FileTaskHandler):
+class SharedFiles(FileTaskHandler):  # type: ignore[misc] # Airflow is not in the environment of mypy
+    """Reads task logs from files only."""
+
     def _read_from_logs_server(self, *_: Any) -> tuple[list[str], list[Any]]:
         return [], []
 

@@ -31,7 +31,7 @@ def _get(stack: config.LocalStack, path: str, timeout: float) -> Any:
 
 
 def healthy(stack: config.LocalStack, name: str, started: float) -> bool:
-    """Whether a process that was started at `started` (seconds since the epoch) works; False while nobody answers."""
+    """Return whether a process that was started at `started` (seconds since the epoch) works."""
     try:
         if name == "api-server":
             # The execution API is built at its first call, which would otherwise be the first task's.

@@ -1,8 +1,8 @@
-"""Where a local stack keeps its state and on which ports and loopback addresses it listens.
+"""The target of the commands, and where a local stack keeps its state and listens.
 
 A local stack belongs to one state folder (`.local/` of a checkout, or LOCAL_STATE). Its ports and its block of
-127.0.0.0/8 are chosen once, at the first start, and stay: a cluster's tokens and Services carry them. A registry in
-the user's cache folder keeps the local stacks of one user apart; `make clean` gives a local stack's numbers back.
+127.0.0.0/8 are chosen once, at the first start, and stay: a cluster's tokens and Services contain them. A registry in
+the user's cache folder keeps the local stacks of one user apart; `make clean` releases the numbers of a local stack.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from include.settings import PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "LOCAL_STACK_DIR"
-"""Environment variable that every process of a local stack carries, so that it can be found after a kill -9."""
+"""Environment variable that every process of a local stack has, so that it can be found after a kill -9."""
 
 TARGET = "MLOPS_TARGET"
 """What Airflow works on: `local`, the local stack (default), or `aws`, the account that boto3 finds for the caller."""
@@ -29,7 +29,7 @@ TARGETS = ("local", "aws")
 RETIRED = ("LOCAL_AWS", "LOCAL_WORLD")
 """Earlier spellings of TARGET: refused, so that nobody works on another target than the one they named."""
 ONLY_DAG = "LOCAL_ONLY_DAG"
-"""The one DAG that an Airflow has which was started for one run; unset: all of `dags/`."""
+"""The only DAG of an Airflow that was started for one run; unset: all of `dags/`."""
 VARIABLES = "PIPELINE_VARIABLES"
 """A pipeline's variables as a JSON object; those named as settings are settings."""
 
@@ -40,11 +40,11 @@ DEFAULT_KUBE_PORT = 21443
 
 
 class ConfigError(Exception):
-    """What is wrong with `.env` or with the machine, and what to do about it."""
+    """Says what is wrong with `.env` or with the machine, and what to do about it."""
 
 
 def cache_dir() -> Path:
-    """Built binaries and unpacked assets, shared by all checkouts of a user."""
+    """Return the folder of built binaries and unpacked assets, which all checkouts of a user share."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "retail-mlops"
 
@@ -72,6 +72,8 @@ def read_env(path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class LocalStack:
+    """A local stack: its state folder, its ports, and the number of its block of loopback addresses."""
+
     state: Path
     airflow: int
     aws: int
@@ -89,11 +91,12 @@ class LocalStack:
 
     @property
     def service_octet(self) -> int:
-        """Second octet of Service addresses: the API shows 10.<octet>.x.y, the proxy listens on 127.<octet>.x.y."""
+        """Return the second octet of Service addresses: 10.<octet>.x.y in the API, 127.<octet>.x.y for the proxy."""
         return 16 + 16 * self.block
 
 
 def free(port: int, address: str = "127.0.0.1") -> bool:
+    """Return whether nobody listens on a port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -104,6 +107,7 @@ def free(port: int, address: str = "127.0.0.1") -> bool:
 
 
 def any_free_port() -> int:
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -111,7 +115,7 @@ def any_free_port() -> int:
 
 @contextlib.contextmanager
 def _registry() -> Iterator[dict[str, dict[str, Any]]]:
-    """The local stacks of this user by state folder; those whose folder is gone are forgotten."""
+    """Give the local stacks of this user by state folder, to be changed; those without a folder are forgotten."""
     path = cache_dir() / "worlds.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
@@ -141,9 +145,9 @@ def _pick(name: str, wanted: str | None, default: int, taken: set[int]) -> int:
 
 
 def _kube_ports(wanted: str | None, known: int | None, block: int, taken: set[int]) -> int:
-    """The first of CLUSTER_PORTS ports in a row: as .env says, as before, or the first that are free.
+    """Return the first of CLUSTER_PORTS ports in a row: that of .env, the earlier one, or the first that are free.
 
-    Each block begins its search elsewhere: local stacks that do not know of each other (two users) rarely meet.
+    Each block starts its search elsewhere: local stacks of two users, which do not know each other, rarely collide.
     """
     if wanted:
         return _number("kube", wanted, highest=65536 - CLUSTER_PORTS)
@@ -153,23 +157,25 @@ def _kube_ports(wanted: str | None, known: int | None, block: int, taken: set[in
         ports = range(base, base + CLUSTER_PORTS)
         if taken.isdisjoint(ports) and all(free(port) for port in ports):
             return base
-    raise ConfigError(f"no {CLUSTER_PORTS} free ports in a row for a control plane: name the first in LOCAL_KUBE_PORT")
+    raise ConfigError(f"no {CLUSTER_PORTS} free ports in a row for a control plane: set the first in LOCAL_KUBE_PORT")
 
 
 def _block(state: str, taken: set[int]) -> int:
+    """Return a block of addresses that no other local stack has, searched from a place that depends on `state`."""
     first = sum(state.encode()) % BLOCKS
-    for block in (*range(first, BLOCKS), *range(first)):
+    for offset in range(BLOCKS):
+        block = (first + offset) % BLOCKS
         if block not in taken:
             return block
     raise ConfigError(f"{BLOCKS} local stacks are registered: run `make clean` in one that you no longer need")
 
 
 def _variables() -> dict[str, str]:
-    """The settings among a pipeline's variables, which it gives as one JSON object. ConfigError when it is none."""
+    """Return the settings among a pipeline's variables, one JSON object. Raise ConfigError when it is not an object."""
     try:
         given = json.loads(os.environ.get(VARIABLES) or "{}").items()
     except (ValueError, AttributeError) as error:
-        raise ConfigError(f"{VARIABLES} is no JSON object of names and values: {error}") from error
+        raise ConfigError(f"{VARIABLES} is not a JSON object of names and values: {error}") from error
     return {name: value for name, value in given if name.startswith(PREFIX)}
 
 
@@ -211,11 +217,12 @@ def on_aws() -> bool:
 
 
 def state_dir() -> Path:
+    """Return the state folder of this checkout's local stack."""
     return Path(local_env().get("LOCAL_STATE") or ROOT / ".local").resolve()
 
 
 def load(state: Path | None = None) -> LocalStack:
-    """The local stack of a state folder, made and registered if it is new. Ports of `.env` (LOCAL_*_PORT) win."""
+    """Return the local stack of a state folder, registered if it is new. Ports of `.env` (LOCAL_*_PORT) win."""
     state = (state or state_dir()).resolve()
     env = local_env()
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -236,10 +243,6 @@ def load(state: Path | None = None) -> LocalStack:
 
 
 def forget(stack: LocalStack) -> None:
-    """Give the local stack's numbers back (after its state was removed)."""
+    """Release the local stack's ports and addresses, after its state was removed."""
     with _registry() as stacks:
         stacks.pop(str(stack.state), None)
-
-
-def describe(stack: LocalStack) -> dict[str, Any]:
-    return asdict(stack) | {"state": str(stack.state)}

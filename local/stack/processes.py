@@ -1,4 +1,4 @@
-"""Find and end the processes of a local stack by a variable that each of them carries in its environment."""
+"""Find and end the processes of a local stack by a variable that each of them has in its environment."""
 
 from local.kube.processes import die_with_parent, is_alive, marked, terminate
 from local.stack import config

@@ -21,7 +21,7 @@ class Credentials(TypedDict):
     Expiration: str
 
 
-class _WithoutTexts(botocore.loaders.JSONFileLoader):
+class _WithoutTexts(botocore.loaders.JSONFileLoader):  # type: ignore[misc] # botocore has no types
     """botocore's data files without their documentation, which is most of them (EC2: 60 MB as Python objects)."""
 
     def _load_file(self, full_path: str, open_method: Callable[..., Any]) -> Any:
@@ -38,28 +38,28 @@ def _without_texts(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @cache
 def _loader() -> botocore.loaders.Loader:
-    """botocore's data files, read once for all sessions."""
+    """Return the loader of botocore's data files that all sessions share."""
     boto3_data = Path(boto3.__file__).parent / "data"
     return botocore.loaders.Loader(extra_search_paths=[str(boto3_data)], file_loader=_WithoutTexts())
 
 
 def core() -> Any:
-    """A session of botocore without credentials."""
+    """Return a session of botocore without credentials."""
     made = botocore.session.Session()
     made.register_component("data_loader", _loader())
     return made
 
 
 def session(fetch: Callable[[], Credentials], region: str, method: str) -> boto3.Session:
-    """method: the name of this way to get credentials in botocore's logs."""
+    """Return a session that fetches its credentials again; method: how botocore's logs name their source."""
 
     def renew() -> dict[str, str]:
-        found = fetch()
+        credentials = fetch()
         return {
-            "access_key": found["AccessKeyId"],
-            "secret_key": found["SecretAccessKey"],
-            "token": found["Token"],
-            "expiry_time": found["Expiration"],
+            "access_key": credentials["AccessKeyId"],
+            "secret_key": credentials["SecretAccessKey"],
+            "token": credentials["Token"],
+            "expiry_time": credentials["Expiration"],
         }
 
     made = core()

@@ -51,7 +51,7 @@ def test_what_is_known_to_be_none_passes_while_it_is_there(repository):
     (repository / "deploy.py").write_text("KEY = ''\n")
     done = scan(repository, known)
     assert done.returncode == 1
-    assert "deploy.py: no AWS Access Key is there any more" in done.stdout
+    assert "deploy.py: no AWS Access Key is found any more" in done.stdout
 
 
 def test_a_repository_without_files_is_no_clean_one(tmp_path):

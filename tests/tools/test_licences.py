@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tools import licences
-from tools.licences import Found, complaints, installed, is_permissive, licence_of
+from tools.licences import Installed, complaints, installed, is_permissive, licence_of
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_what_permissive_licences_alone_satisfy_passes(expression):
         "MPL-2.0",
         "MIT AND GPL-2.0-only",
         "MPL-2.0 AND (Apache-2.0 OR MIT)",
-        "none told",
+        "no licence named",
         "",
         "Proprietary",
     ],
@@ -55,7 +55,7 @@ class Distribution:
         ),
         ({"License": "Apache License 2.0\nand its whole text"}, "Apache-2.0"),
         ({"License": "a licence of our own"}, "a licence of our own"),
-        ({}, "none told"),
+        ({}, "no licence named"),
     ],
 )
 def test_metadata_name_the_licence(fields, licence):
@@ -63,11 +63,11 @@ def test_metadata_name_the_licence(fields, licence):
 
 
 def test_a_licence_that_is_not_permissive_is_a_complaint():
-    assert complaints([Found("a", "1", "MIT"), Found("b", "2", "GPL-3.0-only")], {}) == ["b 2 is GPL-3.0-only"]
+    assert complaints([Installed("a", "1", "MIT"), Installed("b", "2", "GPL-3.0-only")], {}) == ["b 2 is GPL-3.0-only"]
 
 
 def test_an_exception_lets_it_pass_and_is_a_complaint_itself_when_nothing_needs_it():
-    found = [Found("b", "2", "GPL-3.0-only")]
+    found = [Installed("b", "2", "GPL-3.0-only")]
     assert complaints(found, {"b": "a program, not linked"}) == []
     assert complaints(found, {"b": "a program, not linked", "c": "gone"}) == ["c needs no exception any more"]
 

@@ -9,11 +9,12 @@ COMMANDS = {
     "kube": "local.stack.containers.kube",
     "aws": "local.stack.containers.aws",
 }
-"""Modules with a `main`; each is imported alone, since images hold what one of them needs."""
+"""Modules with a `main`; only the named one is imported, since an image has what its own command needs."""
 AIRFLOW = ("migrate", "api-server", "scheduler", "dag-processor", "triggerer")
 
 
 def main() -> int:
+    """Run the command that the container names."""
     words = sys.argv[1:]
     if len(words) == 1 and words[0] in AIRFLOW:
         from local.stack.containers import airflow

@@ -7,7 +7,6 @@ import contextlib
 import fcntl
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 
 from local.aws.credentials import NotStarted, client_env
@@ -15,14 +14,15 @@ from local.stack import airflow_environment as environment
 from local.stack import config
 from local.stack.airflow_services import COMMANDS
 from local.stack.containers.secret import DATABASE_PASSWORD
+from local.stack.waiting import wait_until
 
-PATIENCE = 300
-"""Seconds that the embedded AWS may take to make its first user."""
+FIRST_USER_TIMEOUT = 300
+"""Seconds that the AWS emulation may take to create its first user."""
 
 
 @contextlib.contextmanager
-def _alone(stack: config.LocalStack) -> Iterator[None]:
-    """Four containers start at once, and each writes Airflow's files."""
+def _lock_files(stack: config.LocalStack) -> Iterator[None]:
+    """Let one container at a time write Airflow's files: four of them start at once."""
     folder = stack.state / "airflow"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
@@ -30,32 +30,33 @@ def _alone(stack: config.LocalStack) -> Iterator[None]:
         yield
 
 
-def _bootstrap(stack: config.LocalStack) -> dict[str, str]:
-    """The embedded AWS's keys, waited for."""
-    until = time.monotonic() + PATIENCE
-    while True:
+def _wait_for_keys(stack: config.LocalStack) -> dict[str, str]:
+    """Return the keys of the AWS emulation's first user, once it has created them."""
+
+    def keys() -> dict[str, str] | None:
         try:
             return client_env(stack)
         except NotStarted:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.5)
+            return None
+
+    late = NotStarted(f"the AWS emulation has not created its first user within {FIRST_USER_TIMEOUT} s: see its log")
+    return wait_until(keys, FIRST_USER_TIMEOUT, every=0.5, error=lambda: late)
 
 
 def environment_of(stack: config.LocalStack, command: str) -> dict[str, str]:
-    """A process's variables; `migrate` needs no AWS."""
-    with _alone(stack):
+    """Return the variables of a process; `migrate` needs no AWS."""
+    with _lock_files(stack):
         if command == "migrate":
-            found = environment.airflow(stack)
+            env = environment.airflow(stack)
         else:
-            found = environment.with_aws(stack, {} if config.on_aws() else _bootstrap(stack))
+            env = environment.with_aws(stack, {} if config.on_aws() else _wait_for_keys(stack))
     password = DATABASE_PASSWORD.read_text()
     url = f"postgresql+psycopg2://airflow:{password}@postgres:5432/airflow"
-    return found | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url}
+    return env | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url}
 
 
 def main(command: str) -> int:
-    """Does not return, but for `migrate`."""
+    """Become the process; only `migrate` returns, with its exit status."""
     os.umask(0o077)
     stack = config.load()
     os.environ |= environment.retail(stack)

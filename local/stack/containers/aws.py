@@ -1,4 +1,4 @@
-"""The embedded AWS, which starts control planes and nodes, in this process."""
+"""Run the AWS emulation, which starts control planes and nodes, in this process."""
 
 import os
 
@@ -9,6 +9,7 @@ from local.stack.containers import kube
 
 
 def main() -> None:
+    """Run until SIGTERM."""
     os.environ["KUBE_ASSETS"] = str(kube.find())
     os.environ |= environment.base(config.load())
     aws.main()

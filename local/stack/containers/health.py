@@ -1,7 +1,8 @@
-"""`python -S -m local.stack.containers.health`: whether this container's process works; the health check of its image.
+"""`python -S -m local.stack.containers.health`: the health check of a container; exit status 0 when its process works.
 
-The standard library only, and little of it: it runs every few seconds in each container. Who shares a network that
-was taken away (the gateway was killed, and its new one has another) is ended here, and started again by Docker.
+Only a small part of the standard library is used: it runs every few seconds in each container. When the gateway was
+killed, its new container has another network. Containers that still share the old one are ended here, and Docker
+starts them again.
 """
 
 import json
@@ -23,12 +24,12 @@ ASKED = Path("/tmp/cut-off")  # nosec B108 # noqa: S108 - a tmpfs, which is new 
 
 
 def cut_off() -> bool:
-    """Whether only the loopback interface is left."""
+    """Return whether only the loopback interface is left."""
     return os.listdir("/sys/class/net") == ["lo"]  # noqa: PTH208 - pathlib costs a tenth of a second
 
 
 def end() -> None:
-    """Ask process 1 to end; at the next check, end all: Airflow cannot leave in order without its database."""
+    """Ask process 1 to end, and kill everything at the next check: Airflow cannot stop without its database."""
     if ASKED.exists():
         os.kill(-1, signal.SIGKILL)
     ASKED.touch()
@@ -36,7 +37,7 @@ def end() -> None:
 
 
 def started() -> float:
-    """When process 1 was, in seconds since the epoch."""
+    """Return when process 1 was started, in seconds since the epoch."""
     ticks = int(Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19])
     up = float(Path("/proc/uptime").read_text().split()[0])
     return time.time() - up + ticks / os.sysconf("SC_CLK_TCK")
@@ -49,7 +50,9 @@ def _get(port: str, path: str) -> bytes:
 
 
 def healthy(role: str) -> bool:
-    airflow, aws = os.environ.get("LOCAL_AIRFLOW_PORT", "8080"), os.environ.get("LOCAL_AWS_PORT", "4566")
+    """Return whether the process of this role works. Raise OSError or ValueError when it does not answer."""
+    airflow = os.environ.get("LOCAL_AIRFLOW_PORT", "8080")
+    aws = os.environ.get("LOCAL_AWS_PORT", "4566")
     if role == "gateway":
         return True
     if role == "aws":
@@ -63,6 +66,7 @@ def healthy(role: str) -> bool:
 
 
 def main() -> int:
+    """Check the role that the variable CONTAINER_ROLE names."""
     role = os.environ["CONTAINER_ROLE"]
     if role != "gateway" and cut_off():
         end()

@@ -1,4 +1,4 @@
-"""The programs of Kubernetes below /kube: the user's own that are mounted there, or built there once by Go."""
+"""Find the programs of Kubernetes below /kube: mounted there by the user, or built there once by Go."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ KUBE = Path("/kube")
 
 
 def find() -> Path:
-    """The folder that has them, for KUBE_ASSETS; ConfigError when they are missing and cannot be built."""
+    """Return the folder that has them, for KUBE_ASSETS. Raise ConfigError when they are missing and do not build."""
     if not assets.missing(KUBE):
         return KUBE
     os.environ.pop("KUBE_ASSETS", None)
@@ -21,4 +21,5 @@ def find() -> Path:
 
 
 def main() -> None:
+    """Find or build the programs, and print where they are."""
     print(f"Kubernetes {assets.VERSION}: {find()}")

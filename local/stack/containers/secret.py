@@ -1,4 +1,4 @@
-"""Makes, once, what the containers share: the database's password, and Airflow's secrets (JWT, Fernet, session, login).
+"""Create what the containers share: the database's password, and Airflow's secrets (JWT, Fernet, session, login).
 
 Random, in volumes, in no file of the checkout and in no variable of the compose file.
 """
@@ -15,6 +15,7 @@ DATABASE_PASSWORD = Path("/secrets/database")
 
 
 def main() -> None:
+    """Create what does not exist yet."""
     os.umask(0o077)
     load_secrets(config.load())
     if not DATABASE_PASSWORD.exists():

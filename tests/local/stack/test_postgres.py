@@ -114,5 +114,5 @@ def test_a_socket_folder_of_somebody_else_is_refused(state, monkeypatch):
     elsewhere = state / "elsewhere"
     elsewhere.mkdir()
     database.socket_dir.symlink_to(elsewhere)
-    with pytest.raises(config.ConfigError, match="belongs to somebody else"):
+    with pytest.raises(config.ConfigError, match="belongs to another user"):
         database.prepare()

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from local.stack import config, processes, supervisor
-from local.stack.supervisor import Service
+from local.stack import service as service_module
+from local.stack.service import Service
 from tests.waiting import until
 
 
@@ -43,7 +44,7 @@ def watched(service: Service, state: str) -> None:
 
 
 def test_a_dead_child_is_started_again_and_counted(make, monkeypatch):
-    monkeypatch.setattr(supervisor, "BACKOFF", (0.1,))
+    monkeypatch.setattr(service_module, "BACKOFF", (0.1,))
     service = make(SLEEP)
     service.start()
     watched(service, "running")
@@ -56,10 +57,10 @@ def test_a_dead_child_is_started_again_and_counted(make, monkeypatch):
 
 
 def test_a_child_that_keeps_dying_waits_longer_each_time(make, monkeypatch):
-    monkeypatch.setattr(supervisor, "BACKOFF", (0.01, 0.02, 30))
+    monkeypatch.setattr(service_module, "BACKOFF", (0.01, 0.02, 30))
     service = make("raise SystemExit(3)")
     service.start()
-    until(lambda: service.watch() or service.deaths == 3)
+    until(lambda: service.watch() or service.failures == 3)
     assert service.state == "restarting"
     assert service.retry_at > time.time() + 20
 

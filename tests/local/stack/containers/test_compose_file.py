@@ -59,7 +59,7 @@ def test_it_comes_back_unless_it_runs_once(name: str) -> None:
     assert SERVICES[name]["restart"] == ("no" if name in ONCE else "unless-stopped")
 
 
-@pytest.mark.parametrize("name", SERVICES.keys() - {"postgres"})
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"postgres"}))
 def test_its_command_exists(name: str) -> None:
     commands = CLI_COMMANDS if name == "demo" else (*COMMANDS, *AIRFLOW)
     assert SERVICES[name]["command"][0] in commands
