@@ -98,6 +98,7 @@ test-compose: install ## docker-compose.yaml: up, demo, kill each process, down;
 .PHONY: check lint workflows actionlint hadolint secrets licences audit
 check: install lint workflows secrets licences .venv/iac/lock.sha256 ## lint, types, import rules, workflows, secrets, licences, templates
 	@.venv/dev/bin/mypy
+	@MYPYPATH=plugins:. .venv/dev/bin/mypy --strict --python-executable .venv/airflow/bin/python --cache-dir .mypy_cache/airflow plugins dags
 	@PYTHONPATH=plugins .venv/dev/bin/lint-imports --no-logo
 	@.venv/dev/bin/cfn-lint infra/*.yaml
 	@.venv/iac/bin/checkov -d infra --framework cloudformation --compact --quiet --skip-download

@@ -47,7 +47,7 @@ SUBJECTS = {
         "local/aws/",
         "plugins/retail_mlops/hooks/",
         "plugins/retail_mlops/operators/",
-        "plugins/retail_mlops/schedule/running.py",
+        "plugins/retail_mlops/schedule/",
         "plugins/retail_mlops/triggers/",
         "tests/integration/airflow_steps.py",
     ),

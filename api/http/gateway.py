@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Sequence
 from random import getrandbits
 from time import perf_counter
-from typing import NamedTuple
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,7 +45,7 @@ _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct):
     """A complete request to POST /predict. began: perf_counter() when its body was complete."""
 
     headers: Headers
@@ -54,7 +53,7 @@ class Request(NamedTuple):
     began: float
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct):
     """A complete answer."""
 
     status: int

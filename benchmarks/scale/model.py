@@ -1,4 +1,4 @@
-"""What many weeks, a training and many requests take, by arithmetic from what was measured."""
+"""Estimates of what many weeks, a training and many requests take, calculated from what was measured."""
 
 import io
 import json
@@ -24,9 +24,9 @@ DATA_SETS: Final = (117, 1170)
 """Full-size weeks: the public data set, and ten times as many."""
 PARALLEL: Final = (1, 4, 16, 64, 256)
 START_UP_SECONDS: Final = 240
-"""ASSUMED, not measured: from CreateProcessingJob until the code runs (instance, image, input)."""
+"""ASSUMED, not measured: seconds from CreateProcessingJob until the code runs (instance, image, input)."""
 AIRFLOW_SECONDS: Final = 58.7 / 12
-"""Of Airflow for a run of etl on two cores, at most: the demo's twelve, benchmarks/README.md; jobs and all."""
+"""Upper bound of a run of `etl` in Airflow on two cores, jobs included: the demo's twelve, see benchmarks/README.md."""
 MACHINES: Final = {
     "ml.t3.medium": (2, 4),
     "ml.t3.large": (2, 8),
@@ -36,20 +36,25 @@ MACHINES: Final = {
     "ml.m5.2xlarge": (8, 32),
     "ml.c5.xlarge": (4, 8),
 }
-"""vCPUs and GiB of memory."""
+"""Instance type -> vCPUs and GiB of memory."""
 WIDTH: Final = {pl.Int8: 1, pl.Int32: 4, pl.Int64: 8, pl.Float64: 8, pl.String: 4}
-"""Bytes of a value in a run, and 8 of each row for its number: include/etl/external_sort.py."""
+"""Bytes of a value in a sorted file; a row has 8 more for its number. See include/etl/external_sort.py."""
 RATES: Final = (100, 1_000, 10_000)
 SLOWER: Final = 2
-"""ASSUMED: how many times longer that takes on a vCPU, half of a core, than on the measured core."""
-POD_CPU, TARGET, MAX_PODS = 0.250, 0.6, 10
-"""The pod's request and the autoscaler's target and limit, of k8s/base."""
+"""ASSUMED: factor by which a request takes longer on a vCPU, half of a core, than on the measured core."""
+POD_CPU: Final = 0.250
+"""vCPUs that a pod requests, see k8s/base."""
+TARGET: Final = 0.6
+"""Share of them at which the autoscaler aims, see k8s/base."""
+MAX_PODS: Final = 10
+"""The autoscaler's limit, see k8s/base."""
 SAMPLED: Final = 0.1
+"""Share of the predictions that are logged for the monitor."""
 
 
 @dataclass(frozen=True)
 class Week:
-    """Weeks at once: lines of each, seconds of all, CPU seconds of each, the worst process's peak."""
+    """Weeks that ran at once. lines, cpu_seconds: of each week. seconds: of all. peak_mb: of the largest process."""
 
     at_once: int
     lines: int
@@ -60,7 +65,7 @@ class Week:
 
 @dataclass(frozen=True)
 class Fit:
-    """A training on so many lines of gold, which held so many training baskets; its forest, its validation accuracy."""
+    """A training. lines: in gold. baskets: in the training split. nodes: of the forest. accuracy: on validation."""
 
     lines: int
     baskets: int
@@ -71,57 +76,58 @@ class Fit:
 
 # --- arithmetic ---
 def machine_seconds(alone: Week, at_once: int, cores: int) -> float:
-    """Weeks at once on one machine: as long as one alone, or as long as their CPU seconds fill all cores."""
+    """Return the seconds of weeks at once on one machine: of one alone, or of their CPU seconds on all cores."""
     return max(alone.seconds, at_once * alone.cpu_seconds / cores)
 
 
 def job_seconds(alone: Week, vcpus: int) -> float:
-    """A week's job on an instance of its own, without start-up; it uses no more cores than here."""
+    """Return the seconds of a week's job on its own instance, without start-up. It uses no more cores than here."""
     return alone.cpu_seconds / min(vcpus, alone.cpu_seconds / alone.seconds)
 
 
 def hours(weeks: int, parallel: int, busy_seconds: float) -> float:
-    """Until the last of so many weeks is built, `parallel` at once, or until Airflow has started them all.
+    """Return the hours until all weeks are built, `parallel` at once, or until Airflow has started them all.
 
-    Airflow notices a job's end after poll_seconds."""
+    Airflow notices the end of a job after poll_seconds.
+    """
     each = START_UP_SECONDS + settings().poll_seconds + busy_seconds
     return max(ceil(weeks / parallel) * each, weeks * AIRFLOW_SECONDS) / 3600
 
 
 def usd(weeks: int, busy_seconds: float, instance: str) -> float:
-    """Instance and disk, start-up counted as paid; how many run at once changes nothing."""
+    """Return the USD for instances and disks, start-up included. How many run at once makes no difference."""
     each = costs.hourly(Kind.SAGEMAKER_INSTANCE, instance) + costs.hourly(Kind.SAGEMAKER_VOLUME_GB, count=VOLUME_GB)
     return weeks * (START_UP_SECONDS + busy_seconds) / 3600 * each
 
 
 def disk_bytes(raw: int, silver: int, lines: int) -> float:
-    """A line's on the disk of the cleaning job: the raw file, the sorted runs (text is coded there), silver."""
+    """Return the bytes of a line on the disk of the job: raw file, sorted file (dictionary-encoded text) and silver."""
     return (raw + silver) / lines + 8 + sum(WIDTH[kind] for kind in RAW.values())
 
 
 def line_through(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
-    """Where the line through two points (weeks, figure) begins, and how it rises with a week."""
+    """Return intercept and slope of the line through two points (weeks, figure)."""
     rise = (second[1] - first[1]) / (second[0] - first[0])
     return first[1] - rise * first[0], rise
 
 
 def request_cpu_ms() -> float:
-    """CPU of one prediction, as `python -m benchmarks.serving --store` measured it."""
+    """Return the CPU milliseconds of one prediction, as `python -m benchmarks.serving --store` measured it."""
     return float(json.loads((ROOT / "benchmarks/serving.json").read_text())["request_cpu_ms"])
 
 
 def vcpus(rate: float, cpu_ms: float) -> float:
-    """Of nodes, for so many requests a second."""
+    """Return the vCPUs of nodes for so many requests a second. cpu_ms: of a request."""
     return rate * cpu_ms / 1000 * SLOWER
 
 
 def pods(rate: float, cpu_ms: float) -> int:
-    """That the autoscaler wants at so many requests a second."""
+    """Return the number of pods that the autoscaler wants at so many requests a second."""
     return max(2, ceil(vcpus(rate, cpu_ms) / (POD_CPU * TARGET)))
 
 
 def log_bytes() -> float:
-    """Of a prediction's lines on average: one for each request, one more for those that the monitor samples."""
+    """Return the mean bytes of log for a prediction: a line for each request, one more for sampled predictions."""
     stream = io.BytesIO()
     log = Log(stream, release="r-20261127-012345", model_version="12")
     log.line("request", id="0" * 16, method="POST", route="/predict", status=200, ms=0.612)
@@ -138,17 +144,19 @@ def log_bytes() -> float:
 
 # --- tables ---
 def measured_table(weeks: list[Week], cores: int) -> str:
+    """Return the table of measured weeks at once beside the estimate."""
     alone = weeks[0]
     rows = [
-        f"| {one.at_once} | {one.seconds:.1f} | {machine_seconds(alone, one.at_once, cores):.1f} "
-        f"| {one.at_once * one.lines / one.seconds:,.0f} | {one.cpu_seconds:.1f} | {one.peak_mb:.0f} |"
-        for one in weeks
+        f"| {week.at_once} | {week.seconds:.1f} | {machine_seconds(alone, week.at_once, cores):.1f} "
+        f"| {week.at_once * week.lines / week.seconds:,.0f} | {week.cpu_seconds:.1f} | {week.peak_mb:.0f} |"
+        for week in weeks
     ]
     head = f"| weeks of {alone.lines:,} lines at once | s | s by the model, {cores} cores "
     return "\n".join([head + "| lines/s in all | CPU s a week | peak MB a process |", "|--:" * 6 + "|", *rows])
 
 
 def lake_table(objects: dict[str, list[int]]) -> str:
+    """Return the table of what a week leaves in the lake. objects: layer -> bytes of each object."""
     total = sum(sum(sizes) for sizes in objects.values()) / 1e9
     rows = [
         f"| {name} | {len(sizes)} | {sum(sizes) / 1e6:.1f} | {max(sizes) / 1e6:.1f} |"
@@ -163,12 +171,14 @@ def lake_table(objects: dict[str, list[int]]) -> str:
 
 
 def largest_week(objects: dict[str, list[int]], alone: Week) -> str:
-    """How far one instance goes: its disk and the time limit of a job; the peak of memory does not grow."""
-    each, limit = (
-        disk_bytes(sum(objects["raw"]), sum(objects["silver"]), alone.lines),
-        settings().job_max_runtime_seconds,
-    )
-    by_disk, by_time = VOLUME_GB * 1e9 / each, limit * alone.lines / alone.seconds
+    """Return the largest week that one instance can build, by its disk and by the time limit of a job.
+
+    Memory is no limit: its peak does not grow with the week.
+    """
+    each = disk_bytes(sum(objects["raw"]), sum(objects["silver"]), alone.lines)
+    limit = settings().job_max_runtime_seconds
+    by_disk = VOLUME_GB * 1e9 / each
+    by_time = limit * alone.lines / alone.seconds
     return (
         f"one week of many lines: {each:.0f} bytes of disk a line fill {VOLUME_GB} GB at {by_disk / 1e6:,.0f} million "
         f"lines ({by_disk / alone.lines:,.0f} times a week); the job in {limit} s: {by_time / 1e6:,.0f} million lines"
@@ -176,6 +186,7 @@ def largest_week(objects: dict[str, list[int]], alone: Week) -> str:
 
 
 def weeks_table(alone: Week) -> str:
+    """Return the table of hours and USD for DATA_SETS by the number of instances at once."""
     instance = settings().processing_instance
     vcpus = MACHINES[instance][0]
     busy = job_seconds(alone, vcpus)
@@ -185,58 +196,72 @@ def weeks_table(alone: Week) -> str:
     ]
     spent = " | ".join(f"{usd(weeks, busy, instance):.2f}" for weeks in DATA_SETS)
     head = "| instances at once | " + " | ".join(f"h for {weeks:,} weeks" for weeks in DATA_SETS) + " |"
-    told = (
+    introduction = (
         f"{instance}, {vcpus} vCPUs: {busy:.1f} s of work a week, {START_UP_SECONDS} s of start-up (assumed); "
         f"prices of {costs.prices().date}"
     )
-    return "\n".join([told, "", head, "|--:" * 3 + "|", *rows, f"| USD, any number | {spent} |"])
+    return "\n".join([introduction, "", head, "|--:" * 3 + "|", *rows, f"| USD, any number | {spent} |"])
 
 
-def fit_line(one: Fit) -> str:
+def fit_line(fit: Fit) -> str:
+    """Return the figures of a training."""
     return (
-        f"fit on {one.lines:,} lines ({one.baskets:,} training baskets): {one.cost.seconds:.0f} s, "
-        f"{one.cost.cpu_seconds:.0f} CPU s, peak {one.cost.peak_mb:,.0f} MB; "
-        f"{one.nodes:,} nodes, validation accuracy {one.accuracy:.4f}"
+        f"fit on {fit.lines:,} lines ({fit.baskets:,} training baskets): {fit.cost.seconds:.0f} s, "
+        f"{fit.cost.cpu_seconds:.0f} CPU s, peak {fit.cost.peak_mb:,.0f} MB; "
+        f"{fit.nodes:,} nodes, validation accuracy {fit.accuracy:.4f}"
     )
 
 
 def fit_text(fits: list[Fit]) -> str:
-    """fits: of half a week, a week and two; they hold for machines with as many cores.
+    """Return what many weeks of training take on a machine with as many cores as here.
 
-    The line through the first two is held against the third, the line through the last two says what comes. By CPU
-    seconds, which a busy machine changes little, on as many cores as the first one kept busy."""
-    instance, limit = settings().training_instance, settings().job_max_runtime_seconds
+    fits: of half a week, one week and two weeks. The line through the first two predicts the third, as a check; the
+    line through the last two predicts more weeks. Figures are CPU seconds, which a busy machine changes little, on as
+    many cores as the first training kept busy.
+    """
+    instance = settings().training_instance
+    limit = settings().job_max_runtime_seconds
     vcpus, memory = MACHINES[instance]
-    used = min(vcpus, fits[0].cost.cpu_seconds / fits[0].cost.seconds)
-    cpu = [(one.lines / LINES, one.cost.cpu_seconds) for one in fits]
-    gibibytes = [(one.lines / LINES, one.cost.peak_mb / 1024) for one in fits]
-    told = [line_through(*points[:2]) for points in (cpu, gibibytes)]
-    (start, more), (still, each) = (line_through(*points[1:]) for points in (cpu, gibibytes))
-    weeks = cpu[2][0]
-    said_cpu, said_gib = (begin + rise * weeks for begin, rise in told)
+    cores_used = min(vcpus, fits[0].cost.cpu_seconds / fits[0].cost.seconds)
+    cpu = [(fit.lines / LINES, fit.cost.cpu_seconds) for fit in fits]
+    memory_gib = [(fit.lines / LINES, fit.cost.peak_mb / 1024) for fit in fits]
+    weeks, measured_cpu = cpu[2]
+    cpu_start, cpu_a_week = line_through(cpu[1], cpu[2])
+    gib_start, gib_a_week = line_through(memory_gib[1], memory_gib[2])
     needed = [
-        f"{count:,} weeks: {still + count * each:,.0f} GiB, {(start + count * more) / used / 3600:,.1f} h"
+        f"{count:,} weeks: {gib_start + count * gib_a_week:,.0f} GiB, "
+        f"{(cpu_start + count * cpu_a_week) / cores_used / 3600:,.1f} h"
         for count in DATA_SETS
     ]
     return "\n".join(
         [
-            f"{weeks:.1f} weeks by the line through the others: {said_cpu:.0f} CPU s, {said_gib:.1f} GiB; "
-            f"measured {cpu[2][1]:.0f} CPU s, {gibibytes[2][1]:.1f} GiB",
-            f"a week more: {each:.2f} GiB, {more:.0f} CPU s; {instance} ({memory} GiB) is full at "
-            f"{(memory - still) / each:.1f} weeks, the limit of {limit} s is reached at "
-            f"{(limit * used - start) / more:.1f} on {used:.1f} cores",
+            f"{weeks:.1f} weeks by the line through the others: {_predicted(cpu, weeks):.0f} CPU s, "
+            f"{_predicted(memory_gib, weeks):.1f} GiB; measured {measured_cpu:.0f} CPU s, {memory_gib[2][1]:.1f} GiB",
+            f"a week more: {gib_a_week:.2f} GiB, {cpu_a_week:.0f} CPU s; {instance} ({memory} GiB) is full at "
+            f"{(memory - gib_start) / gib_a_week:.1f} weeks, the limit of {limit} s is reached at "
+            f"{(limit * cores_used - cpu_start) / cpu_a_week:.1f} on {cores_used:.1f} cores",
             *needed,
         ]
     )
 
 
+def _predicted(points: list[tuple[float, float]], weeks: float) -> float:
+    """Return the value at `weeks` of the line through the first two points."""
+    start, slope = line_through(points[0], points[1])
+    return start + slope * weeks
+
+
 def api_table() -> str:
-    rows, cpu_ms = [], request_cpu_ms()
+    """Return the table of what RATES requests a second take and cost."""
+    rows = []
+    cpu_ms = request_cpu_ms()
     for rate in RATES:
-        wanted, gigabytes = pods(rate, cpu_ms), rate * log_bytes() * 3600 / 1e9
+        wanted = pods(rate, cpu_ms)
+        gigabytes = rate * log_bytes() * 3600 / 1e9
         logs = costs.monthly(Kind.LOGS_INGESTED_GB, count=gigabytes)
         note = f"{wanted} (limit {MAX_PODS})" if wanted > MAX_PODS else str(wanted)
-        cores, month = vcpus(rate, cpu_ms), logs * HOURS_A_MONTH
+        cores = vcpus(rate, cpu_ms)
+        month = logs * HOURS_A_MONTH
         rows.append(f"| {rate:,} | {cores:.2f} | {note} | {gigabytes:.2f} | {logs:.2f} | {month:,.0f} |")
     head = "| requests/s | vCPUs | pods | GB of log an hour | USD an hour for logs | USD a month for them |"
     return "\n".join([head, "|--:" * 6 + "|", *rows])

@@ -14,7 +14,7 @@ import joblib
 from benchmarks.common import ROOT, cache
 from include.baskets import bundle
 from include.etl import clean, split
-from include.train import data, evaluate, fit, model
+from include.train import data, fit, held_out, model
 from include.train.hyperparameters import Hyperparameters
 from local.data import __main__ as generator
 
@@ -93,7 +93,7 @@ def _train(scratch: Path) -> Path:
     forest = model.train(train, Hyperparameters(**HYPERPARAMETERS)).forest
     forest.n_jobs = 1
     joblib.dump(forest, result / "forest.joblib")
-    (result / "held_out.jsonl").write_bytes(evaluate.held_out(bundle.load(result / "bundle"), test))
+    (result / "held_out.jsonl").write_bytes(held_out.to_json_lines(bundle.load(result / "bundle"), test))
     return result
 
 

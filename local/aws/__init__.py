@@ -11,7 +11,6 @@ process
   root            clients of the account's root, for code of this process only
   persistence     saves what changed every few seconds
   recovery        gives up what a kill interrupted
-  waiting         waits for a condition
 changes of ministack
   compatibility   the one version, and its private names that are used here
   patches         what a patch is
@@ -20,12 +19,12 @@ changes of ministack
 services
   cloudformation/ handlers: how a type is added; cluster_resources, lake_resources, registry_resources,
                   operations_resources: the types by stack; drift: its detection
-  cloudwatch/     embedded_metrics, log_filter, saved_queries
+  cloudwatch/     embedded_metrics, log_filter, log_limits, saved_queries
   ec2/            network_interfaces: they block the deletion of their subnet
   ecr/            registry: passwords and permissions; scans: findings
   eks/            running_planes: the control planes of this process; clusters, nodegroups, routes, updates: the API;
                   reconciler: the loop over nodes, with node_instances, agents, drain, load_balancers;
-                  node_agent, node_runtime: the program that runs nodes, and what EKS adds to them;
+                  node_agent, node_runtime, log_shipper: the program that runs nodes, and what EKS adds to them;
                   access_policies, login_tokens, service_account_roles: who may do what;
                   stack_handlers: CloudFormation waits; control_planes, api_client: Kubernetes
   iam/            enforcement, role_sessions: roles of jobs and nodes, saved_sessions

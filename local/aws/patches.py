@@ -28,7 +28,7 @@ class Patch:
 
     @property
     def target(self) -> str:
-        """The name in full, such as `ministack.services.ec2._ACTION_MAP[DeleteSubnet]`."""
+        """Return the name in full, such as `ministack.services.ec2._ACTION_MAP[DeleteSubnet]`."""
         return f"{self.module.__name__}.{self.name}" + "".join(f"[{key}]" for key in self.keys)
 
     def apply(self) -> None:

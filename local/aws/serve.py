@@ -5,6 +5,7 @@ Import it once the environment is set: ministack reads it at import.
 
 import asyncio
 import logging
+import math
 import os
 import threading
 import urllib.request
@@ -20,8 +21,8 @@ from local.aws.eks import clusters, reconciler, running_planes
 from local.aws.install import install
 from local.aws.persistence import Saver
 from local.aws.sagemaker import service as sagemaker
-from local.aws.waiting import wait_until
 from local.stack import config
+from local.stack.waiting import wait_until
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def _listener(stack: config.LocalStack) -> Config:
 def _after_start(stack: config.LocalStack, saver: Saver, end: threading.Event) -> None:
     """Bring everything back, mark the service as ready, then reconcile clusters until the end."""
     try:
-        wait_until(lambda: _answers(stack), "the AWS emulation to listen")  # it restores its state before
+        wait_until(lambda: _answers(stack), math.inf, every=0.1)  # it restores its state before it listens
         root.make_bootstrap_user(home.folder(stack))
         recovery.fail_interrupted()
         clusters.resume()

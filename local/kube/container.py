@@ -5,7 +5,6 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from local.kube import environment, processes, sessions
 from local.kube.api import UNREACHABLE, Object, now
@@ -70,9 +69,11 @@ class Container:
         }
         return status | ({"containerID": f"process://{self.process.pid}"} if self.process else {})
 
-    def update(self, **values: Any) -> None:
-        """Set attributes that are reported to the API."""
-        vars(self).update(values)
+    def update(self, state: Object | None = None, *, started: bool | None = None, ready: bool | None = None) -> None:
+        """Set what is given, and report it to the API."""
+        self.state = self.state if state is None else state
+        self.started = self.started if started is None else started
+        self.ready = self.ready if ready is None else ready
         self.pod.changed()
 
     # --- life -------------------------------------------------------------------------------
@@ -93,7 +94,8 @@ class Container:
             self.exit_code = await self._run_once()
             if self.pod.stopping.is_set() or not self._restarts_after(self.exit_code):
                 return
-            self.update(last_state=self.state)
+            self.last_state = self.state
+            self.pod.changed()
             if await self._back_off(restarts.next(time.monotonic() - started)):
                 return
             self.restarts += 1
@@ -107,17 +109,17 @@ class Container:
             return False
         message = f"back-off {delay:g}s restarting failed container={self.name}"
         self.pod.event("BackOff", message, warning=True)
-        self.update(state={"waiting": {"reason": "CrashLoopBackOff", "message": message}})
+        self.update({"waiting": {"reason": "CrashLoopBackOff", "message": message}})
         return await self.pod.pause(delay)
 
     async def _wait_to_start(self, reason: CannotStart, delay: float) -> None:
         """Report why the container cannot start, and wait before the next attempt."""
         pull = reason.reason == "ErrImagePull"
         self.pod.event("Failed" if pull else reason.reason, reason.message, warning=True)
-        self.update(state={"waiting": {"reason": reason.reason, "message": reason.message}})
+        self.update({"waiting": {"reason": reason.reason, "message": reason.message}})
         if pull:
             await self.pod.pause(PULL_ERROR_SECONDS)
-            self.update(state={"waiting": {"reason": "ImagePullBackOff", "message": f"Back-off: {reason.message}"}})
+            self.update({"waiting": {"reason": "ImagePullBackOff", "message": f"Back-off: {reason.message}"}})
         await self.pod.pause(delay)
 
     async def _run_once(self) -> int:
@@ -137,7 +139,7 @@ class Container:
         terminated["finishedAt"] = now()
         if self.process:
             terminated["containerID"] = f"process://{self.process.pid}"
-        self.update(state={"terminated": terminated}, started=False, ready=False)
+        self.update({"terminated": terminated}, started=False, ready=False)
         self.exited.set()
         return int(terminated["exitCode"])
 
@@ -160,7 +162,7 @@ class Container:
         self.cpu = 0.0
         self.start_time = time.time()
         self.pod.event("Started", f"Container started: {self.name}")
-        self.update(state={"running": {"startedAt": started_at}}, started="startupProbe" not in self.spec)
+        self.update({"running": {"startedAt": started_at}}, started="startupProbe" not in self.spec)
         probes = self.pod.node.tasks.spawn(self._run_checks())
         code = await self.process.wait()
         probes.cancel()

@@ -3,6 +3,7 @@
 import datetime as dt
 
 import pytest
+import yaml
 
 from include import accepted
 
@@ -49,5 +50,6 @@ def test_an_entry_without_id_reason_or_day_or_with_a_rule_for_many_is_refused(te
         accepted.read(text)
 
 
-def test_the_projects_own_list_is_read():
-    assert accepted.read(accepted.LIST.read_text()) is not None
+def test_every_entry_of_the_projects_own_list_is_read():
+    text = accepted.LIST.read_text()
+    assert accepted.read(text).keys() == {entry["vulnerability"] for entry in yaml.safe_load(text)["ignore"]}

@@ -1,6 +1,7 @@
 """EKS clusters as real control planes: create, delete, resume, and the status that a failed start gives."""
 
 import base64
+import math
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +12,7 @@ from ministack.services import eks
 
 from local.aws.eks.running_planes import planes
 from local.aws.patches import Patch, Response, replace, wrap
-from local.aws.waiting import wait_until
+from local.stack.waiting import wait_until
 
 _MOCK_CA: Final = base64.b64encode(b"MOCK-CA-CERTIFICATE").decode()
 """What ministack stores as the certificate authority when a start failed."""
@@ -61,7 +62,7 @@ def resume() -> None:
         responses.set_request_region(region)
         cluster["certificateAuthority"]["data"] = ""
         eks._restart_k3s(name)
-        wait_until(partial(_has_ended_its_start, name, cluster), f"the control plane of {name}")
+        wait_until(partial(_has_ended_its_start, name, cluster), math.inf, every=0.1)
 
 
 def _has_ended_its_start(name: str, cluster: Cluster) -> bool:

@@ -1,9 +1,9 @@
 """Empty a node as `kubectl drain` does: cordon, evict within the PodDisruptionBudgets, wait until the pods ended."""
 
-import time
 from typing import Any, Final
 
 from local.aws.eks.api_client import ApiServer, ApiServerError
+from local.stack.waiting import wait_until
 
 TIMEOUT_SECONDS: Final = 20.0
 """EKS gives 15 minutes."""
@@ -46,11 +46,20 @@ def drain(api: ApiServer, node: str, seconds: float = TIMEOUT_SECONDS) -> None:
         if error.status == 404:
             return
         raise
-    deadline = time.monotonic() + seconds
-    while pods := _pods(api, node):
-        staying = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        refusals = [refusal for pod in staying if (refusal := _evict(api, pod))]
-        if time.monotonic() > deadline:
-            names = ", ".join(f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in pods)
-            raise Blocked("; ".join(refusals) or f"{names} have not ended")
-        time.sleep(POLL_SECONDS)
+    obstacle = ""
+
+    def is_empty() -> bool:
+        nonlocal obstacle
+        obstacle = _evict_all(api, node)
+        return not obstacle
+
+    wait_until(is_empty, seconds, every=POLL_SECONDS, error=lambda: Blocked(obstacle))
+
+
+def _evict_all(api: ApiServer, node: str) -> str:
+    """Request the eviction of all pods; return why the node is not empty, or an empty text."""
+    pods = _pods(api, node)
+    staying = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    refusals = [refusal for pod in staying if (refusal := _evict(api, pod))]
+    names = ", ".join(f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in pods)
+    return "; ".join(refusals) or (f"{names} have not ended" if pods else "")

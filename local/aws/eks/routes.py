@@ -24,7 +24,7 @@ def _describe_update(update_id: str, _body: bytes) -> Response:
 
 
 def _fargate_profiles(_body: bytes) -> Response:
-    """None can be created; the provider's operator asks for them before it deletes a cluster."""
+    """Return an empty list: none can be created. The provider's operator asks for it before it deletes a cluster."""
     return eks._json_resp(200, {"fargateProfileNames": []})
 
 

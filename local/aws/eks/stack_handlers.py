@@ -1,5 +1,9 @@
-"""CloudFormation waits for clusters and node groups, and fails when they fail, as on AWS."""
+"""CloudFormation waits for clusters and node groups, and fails when they fail, as on AWS.
 
+The waits have no time limit of their own: a start ends as ACTIVE or FAILED, a node group as ACTIVE or DEGRADED.
+"""
+
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -10,14 +14,16 @@ from ministack.services.cloudformation import provisioners
 from local.aws import root
 from local.aws.cloudformation.handlers import Created, Properties, replace_handler, wrap_handler
 from local.aws.eks.nodegroups import capacity_type, note_change
-from local.aws.waiting import wait_until
+from local.stack.waiting import wait_until
+
+POLL_SECONDS: Final = 0.1
 
 
 # --- clusters ---
 def _create_cluster(create: Callable[..., Created], logical_id: str, properties: Properties, stack: str) -> Created:
     name, _attributes = create(logical_id, properties, stack)
     cluster = eks._clusters[name]
-    wait_until(lambda: cluster["status"] != "CREATING", f"the control plane of {name}")
+    wait_until(lambda: cluster["status"] != "CREATING", math.inf, every=POLL_SECONDS)
     if eks._sanitize(cluster)["status"] == "FAILED":
         eks._delete_cluster(name)
         raise ValueError(f"the control plane of {name} did not start: see the log of the AWS emulation")
@@ -41,7 +47,7 @@ def _wait(cluster: str, name: str, status: str) -> None:
         group = eks._nodegroups.get(key)
         return not group or group["status"] != status
 
-    wait_until(has_left, f"node group {name}")
+    wait_until(has_left, math.inf, every=POLL_SECONDS)
     group = eks._nodegroups.get(key)
     if group and group["status"] == "DEGRADED":
         raise ValueError(f"node group {name}: {group['health']['issues']}")

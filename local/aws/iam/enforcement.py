@@ -45,7 +45,7 @@ def _request_context(
 
 
 def _resource_arn(arn_of: Callable[..., str], service: str, method: str, path: str, *rest: Any) -> str:
-    """rest: headers, body, query, region, account."""
+    """Return the ARN that policies check. rest: headers, body, query, region, account."""
     match = _NODE_GROUP.fullmatch(path)
     if service != "eks" or not match:
         return arn_of(service, method, path, *rest)

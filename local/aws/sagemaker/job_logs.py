@@ -10,13 +10,10 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.aws.cloudwatch.log_limits import BATCH_BYTES, BATCH_EVENTS, EVENT_BYTES, EVENT_OVERHEAD_BYTES
+
 log = logging.getLogger(__name__)
 
-BATCH_EVENTS: Final = 9000
-BATCH_BYTES: Final = 900_000
-EVENT_BYTES: Final = 200_000
-EVENT_OVERHEAD: Final = 26
-"""PutLogEvents accepts 10,000 events and 1 MiB, with 26 bytes more for each event, of 256 KiB."""
 LAST_LINES: Final = 3
 
 
@@ -71,7 +68,7 @@ class JobLog:
         batch: list[dict[str, Any]] = []
         size = 0
         for moment, text in waiting:
-            length = len(text.encode()) + EVENT_OVERHEAD
+            length = len(text.encode()) + EVENT_OVERHEAD_BYTES
             if batch and (len(batch) == BATCH_EVENTS or size + length > BATCH_BYTES):
                 self._send(batch)
                 batch, size = [], 0

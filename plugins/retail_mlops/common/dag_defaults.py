@@ -40,7 +40,7 @@ def local_midnight(year: int, month: int, day: int) -> pendulum.DateTime:
 
 def retail_dag(
     *, tags: list[Tag], is_paused_upon_creation: bool = False, **options: Any
-) -> Callable[[Callable], Callable]:
+) -> Callable[[Callable[[], None]], Callable[..., Any]]:
     """Return `airflow.sdk.dag` with the project's defaults; the function's name is the DAG's id.
 
     Tasks are retried with a back-off, for each can be repeated safely. A RetailError is never retried.

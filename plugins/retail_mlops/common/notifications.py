@@ -1,6 +1,7 @@
 """Notifies people of failed runs, through the environment's SNS topic."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sns import SnsHook
@@ -16,7 +17,7 @@ def alerts_topic() -> str:
     return f"arn:aws:sns:{current.region}:{current.account_id}:mlops-retail-{current.environment}-alerts"
 
 
-def failure_text(context: dict[str, Any]) -> str:
+def failure_text(context: Mapping[str, Any]) -> str:
     """Return what failed, why, and where to look; context: what Airflow passes to a DAG's failure callback."""
     run = context["dag_run"]
     lines = [f"DAG {run.dag_id} failed: {context.get('reason') or 'a task failed'}", f"run {run.run_id}"]
@@ -27,7 +28,7 @@ def failure_text(context: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def notify_failure(context: dict[str, Any]) -> None:
+def notify_failure(context: Mapping[str, Any]) -> None:
     """Send a message about a failed run; on_failure_callback of every DAG.
 
     A message that cannot be sent is only logged: it never hides the failure itself.

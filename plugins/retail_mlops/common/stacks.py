@@ -47,13 +47,13 @@ def stack_of(component: str, admin: str) -> Stack:
     )
 
 
-def principal(connection: str) -> str:
+def principal(connection: str | None) -> str:
     """Return the IAM ARN of a connection's identity: a user's own, or the role behind an assumed one.
 
     Only IAM knows a role's path, which belongs to its ARN: those of IAM Identity Center have one.
     """
-    arn = StsHook(aws_conn_id=connection, region_name=settings().region).conn.get_caller_identity()["Arn"]
+    arn: str = StsHook(aws_conn_id=connection, region_name=settings().region).conn.get_caller_identity()["Arn"]
     if match := _ASSUMED_ROLE.fullmatch(arn):
         iam = AwsBaseHook(aws_conn_id=connection, client_type="iam", region_name=settings().region).conn
-        return iam.get_role(RoleName=match[1])["Role"]["Arn"]
+        arn = iam.get_role(RoleName=match[1])["Role"]["Arn"]
     return arn

@@ -84,7 +84,7 @@ def shop_week(context: Context) -> str:
             '"partition_key": "200607"), or backfill a range of weeks'
         )
     monday_of(key)
-    return key
+    return str(key)
 
 
 def raw_pattern(context: Context, jinja_env: Any = None) -> str:
@@ -128,7 +128,10 @@ def publish(job: str) -> dict[str, Any]:
     week, hook = shop_week(get_current_context()), LakeHook()
     cleaned, split = hook.keys(lake.staging(job, "silver")), hook.keys(lake.staging(job, "gold"))
     copies = publication(week, cleaned, split, job)
-    new, old = hook.document(copies[-1][0]), hook.document(copies[-1][1])
+    staged_manifest, current_manifest = copies[-1]
+    new, old = hook.document(staged_manifest), hook.document(current_manifest)
+    if new is None:
+        raise RetailError(f"shop week {week}: {url(staged_manifest)} is gone: clear the task `build` of this run")
     if new == old:
         log.info("Gold of %s is unchanged: nothing to write", week)
     else:

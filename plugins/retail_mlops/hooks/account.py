@@ -45,7 +45,7 @@ class Job:
 class Clients(LoggingMixin):
     """boto3 clients of one connection, each made once."""
 
-    def __init__(self, aws_conn_id: str) -> None:
+    def __init__(self, aws_conn_id: str | None) -> None:
         super().__init__()
         self.aws_conn_id = aws_conn_id
         self.region, self.account = settings().region, settings().account_id

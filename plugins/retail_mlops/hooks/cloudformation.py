@@ -70,8 +70,8 @@ class StackHook(CloudFormationHook):
 
     def status(self, name: str) -> str | None:
         """Return the stack's status; None if there is no such stack (or it was deleted)."""
-        status = self.get_stack_status(name)
-        return None if status == "DELETE_COMPLETE" else status
+        status: Any = self.get_stack_status(name)  # the provider says that it returns a dict
+        return None if status in (None, "DELETE_COMPLETE") else str(status)
 
     # --- change sets ---
     def open_change_set(self, stack: Stack, change_set: str, poll: float) -> ChangeSet | None:

@@ -1,4 +1,4 @@
-"""A client of a Kubernetes API server that renews its bearer token and does not wait for ever."""
+"""A client of a Kubernetes API server that renews its bearer token and has a timeout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RENEW_AFTER: Final = (TOKEN_EXPIRATION_MINUTES - 4) * 60
 REQUEST_TIMEOUT: Final = 60
 """Seconds; the client's own default is none."""
 BEARER: Final = "BearerToken"
-"""Under this name the client keeps what it sends as `Authorization`."""
+"""The client's key for what it sends as `Authorization`."""
 
 
 class Tokens:
@@ -39,7 +39,9 @@ class Tokens:
             self._made_at = now
 
 
-class _ApiClient(client.ApiClient):
+class _ApiClient(client.ApiClient):  # type: ignore[misc]  # the Kubernetes client is untyped
+    """Adds a timeout to requests that have none."""
+
     def call_api(self, *args: Any, **options: Any) -> Any:
         if options.get("_request_timeout") is None:  # the generated methods pass None
             options["_request_timeout"] = REQUEST_TIMEOUT
@@ -48,7 +50,7 @@ class _ApiClient(client.ApiClient):
 
 @contextmanager
 def connect(endpoint: str, certificate_authority: str, tokens: Tokens) -> Iterator[client.ApiClient]:
-    """Give a client of an API server; certificate_authority: base64 of PEM, as EKS describes it."""
+    """Yield a client of an API server; certificate_authority: base64 of PEM, as EKS describes it."""
     with tempfile.NamedTemporaryFile(prefix="cluster-ca-", suffix=".pem") as authority:
         authority.write(base64.b64decode(certificate_authority))
         authority.flush()

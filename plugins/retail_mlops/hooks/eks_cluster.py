@@ -1,10 +1,9 @@
-"""The cluster as tasks need it: server-side apply, rollout, a Job run to its end. Log in with a ClusterHook."""
+"""A logged-in client of the cluster: server-side apply, rollouts, Jobs run to their end. ClusterHook logs in."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from airflow.sdk.exceptions import AirflowException
@@ -15,11 +14,15 @@ from kubernetes.dynamic import DynamicClient
 
 from include.settings import NAMESPACE
 from retail_mlops.common.errors import RetailError
-from retail_mlops.hooks.rollout_status import Phase, is_hopeless, progress
+from retail_mlops.common.polling import wait_until
+from retail_mlops.hooks.rollout_status import Phase, Progress, is_unrecoverable, progress
 
+Deployment = dict[str, Any]
+"""As the API server gives it (camelCase)."""
 FIELD_MANAGER: Final = "retail-mlops"
-LAST_LINES: Final = 20
-"""How much of a failed Job's log its error repeats."""
+LOG_TAIL: Final = 20
+"""How many lines of a failed Job's log its error repeats."""
+DELETION_POLL: Final = 0.5
 
 
 class Cluster(LoggingMixin):
@@ -79,7 +82,7 @@ class Cluster(LoggingMixin):
 
     # --- apply ---
     def apply(self, manifests: list[dict[str, Any]]) -> None:
-        """Server-side apply, in the given order. A Deployment keeps the size it has: that is the autoscaler's."""
+        """Apply on the server's side, in the given order. A Deployment keeps its size, which the autoscaler sets."""
         dynamic = DynamicClient(self.api)
         for manifest in manifests:
             kind, name = manifest["kind"], manifest["metadata"]["name"]
@@ -92,36 +95,34 @@ class Cluster(LoggingMixin):
                 field_manager=FIELD_MANAGER,
                 force_conflicts=True,
             )
-            self.log.info("applied %s %s", kind, name)
+            self.log.info("Applied %s %s", kind, name)
 
     # --- Deployments ---
-    def deployment(self, name: str) -> dict[str, Any] | None:
-        """The Deployment as the API server gives it; None if there is none."""
+    def deployment(self, name: str) -> Deployment | None:
+        """Return the Deployment as the API server gives it (camelCase); None if there is none."""
         try:
-            found = self.apps.read_namespaced_deployment(name, self.namespace)
+            answer = self.apps.read_namespaced_deployment(name, self.namespace)
         except ApiException as error:
             if error.status == 404:
                 return None
             raise
-        return self.api.sanitize_for_serialization(found)
+        deployment: Deployment = self.api.sanitize_for_serialization(answer)
+        return deployment
 
     def delete_deployment(self, name: str, timeout: float = 120) -> None:
-        """Removes a Deployment and waits until its pods have drained and ended; there need not be one."""
+        """Delete a Deployment, if there is one, and wait until its pods have drained and ended."""
         self._delete(self.apps.delete_namespaced_deployment, "Deployment", name, timeout)
 
     def start_deletion(self, name: str) -> None:
-        """Lets the pods of a Deployment drain and end, without waiting; `apply` waits before it makes the next one.
-
-        There need not be one.
-        """
+        """Delete a Deployment, if there is one, without waiting for its pods; `apply` waits before it makes another."""
         try:
             self.apps.delete_namespaced_deployment(name, self.namespace, propagation_policy="Foreground")
         except ApiException as error:
             if error.status != 404:
                 raise
 
-    def _lasting_deployment(self, name: str) -> dict[str, Any] | None:
-        """The Deployment, if there is one that stays: one that is being deleted is waited for."""
+    def _lasting_deployment(self, name: str) -> Deployment | None:
+        """Return the Deployment, if there is one that stays; one that is being deleted is waited for."""
         live = self.deployment(name)
         if live and live["metadata"].get("deletionTimestamp"):
             self.log.info("Waiting until the old Deployment %s is gone", name)
@@ -129,103 +130,119 @@ class Cluster(LoggingMixin):
             return None
         return live
 
-    def label_pods(self, deployment: dict[str, Any], labels: dict[str, str | None]) -> list[str]:
-        """Gives the labels to the pods that a Deployment has now, not to their successors, or takes those that are None
-        away; names of the pods."""
+    def label_pods(self, deployment: Deployment, labels: Mapping[str, str | None]) -> list[str]:
+        """Set labels on a Deployment's present pods, not on their successors; None removes a label.
+
+        Return the names of the pods.
+        """
         names = [pod.metadata.name for pod in self._pods(deployment) if pod.metadata.deletion_timestamp is None]
         for name in names:
-            self.core.patch_namespaced_pod(name, self.namespace, {"metadata": {"labels": labels}})
+            self.core.patch_namespaced_pod(name, self.namespace, {"metadata": {"labels": dict(labels)}})
         return names
 
     def wait_for_rollout(self, name: str, timeout: float, poll: float) -> None:
-        """Returns when the rollout is done; RetailError as soon as it failed, with what the new pods say.
+        """Wait until the rollout is done; raise RetailError as soon as it failed, with what the new pods report.
 
         It failed when a new pod cannot start, or after the Deployment's own progressDeadlineSeconds; timeout (seconds)
         is for a controller that does not answer.
         """
-        until, said = time.monotonic() + timeout, ""
-        while time.monotonic() < until:
-            found = self.deployment(name)
-            if not found:
-                raise RetailError(f"Deployment {name} is gone")
-            now = progress(found, self.ending(found))
-            if now.text != said:
-                self.log.info("%s: %s", name, said := now.text)
+
+        def observe() -> tuple[Deployment, Progress]:
+            deployment = self.deployment(name)
+            if deployment is None:
+                raise RetailError(f"Deployment {name} is gone: run this DAG again")
+            return deployment, progress(deployment, self._terminating(deployment))
+
+        def pending(observation: tuple[Deployment, Progress]) -> str:
+            deployment, now = observation
             if now.phase is Phase.DONE:
-                return
-            if now.phase is Phase.FAILED or self.is_hopeless(found):
-                raise RetailError(f"rollout of {name} failed: {now.text}\n{self.trouble(found)}")
-            time.sleep(poll)
-        raise RetailError(f"rollout of {name} not done after {timeout:.0f} s: {said}\n{self.trouble(found)}")
+                self.log.info("%s: %s", name, now.text)
+                return ""
+            if now.phase is Phase.FAILED or self._is_unrecoverable(deployment):
+                raise RetailError(f"rollout of {name} failed: {now.text}\n{self._diagnosis(deployment)}")
+            return f"rollout of {name}: {now.text}"
 
-    def is_hopeless(self, deployment: dict[str, Any]) -> bool:
-        """Whether one of its new pods will never start."""
+        def timeout_error(observation: tuple[Deployment, Progress]) -> RetailError:
+            deployment, now = observation
+            return RetailError(
+                f"rollout of {name} not done after {timeout:.0f} s: {now.text}\n{self._diagnosis(deployment)}"
+            )
+
+        wait_until(observe, pending, timeout=timeout, poll=poll, timeout_error=timeout_error, log=self.log)
+
+    def _is_unrecoverable(self, deployment: Deployment) -> bool:
+        """Return whether one of its new pods will never start."""
         pods = self.api.sanitize_for_serialization(self._pods(deployment))
-        return any(is_hopeless(pod, deployment["spec"]["template"]) for pod in pods)
+        return any(is_unrecoverable(pod, deployment["spec"]["template"]) for pod in pods)
 
-    def trouble(self, deployment: dict[str, Any]) -> str:
-        """What the pods of a Deployment that are not ready say: reasons and last words."""
-        lines = []
-        for pod in self._pods(deployment):
-            for status in pod.status.container_statuses or []:
-                if status.ready:
-                    continue
-                for state in (status.state, status.last_state):
-                    for part in (state.waiting, state.terminated) if state else ():
-                        if part:
-                            lines.append(f"{pod.metadata.name}: {part.reason}: {(part.message or '').strip()}")
-            if not pod.status.container_statuses:
-                reasons = [condition.message for condition in pod.status.conditions or [] if condition.message]
-                lines.append(f"{pod.metadata.name} is {pod.status.phase}: {'; '.join(reasons)}")
-        return "\n".join(lines) or "no pod says why"
+    def _diagnosis(self, deployment: Deployment) -> str:
+        """Return what the pods of a Deployment that are not ready report: reasons and messages."""
+        lines = [line for pod in self._pods(deployment) for line in _pod_problems(pod)]
+        return "\n".join(lines) or "no pod reports a reason"
 
-    def ending(self, deployment: dict[str, Any]) -> int:
-        """How many pods of a Deployment are being terminated."""
+    def _terminating(self, deployment: Deployment) -> int:
+        """Return how many pods of a Deployment are being terminated."""
         return sum(pod.metadata.deletion_timestamp is not None for pod in self._pods(deployment))
 
-    def _pods(self, deployment: dict[str, Any]) -> list[client.V1Pod]:
-        selector = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
-        return self.core.list_namespaced_pod(self.namespace, label_selector=selector).items
+    def _pods(self, deployment: Deployment) -> list[client.V1Pod]:
+        labels = deployment["spec"]["selector"]["matchLabels"]
+        return self._pods_with(",".join(f"{key}={value}" for key, value in labels.items()))
+
+    def _pods_with(self, selector: str) -> list[client.V1Pod]:
+        pods: list[client.V1Pod] = self.core.list_namespaced_pod(self.namespace, label_selector=selector).items
+        return pods
 
     # --- Jobs ---
     def start_job(self, manifest: dict[str, Any]) -> str:
-        """Starts a Job; one of the same name, of an earlier try, is removed first. Returns its name."""
-        name = manifest["metadata"]["name"]
+        """Start a Job, after deleting one of the same name from an earlier try; return its name."""
+        name = str(manifest["metadata"]["name"])
         self.delete_job(name)
         self.batch.create_namespaced_job(self.namespace, manifest)
         return name
 
     def wait_for_job(self, name: str, timeout: float, poll: float) -> None:
-        """Returns when the Job completed; RetailError when it failed or took longer than timeout (s).
+        """Wait until the Job has completed, and show its log while it grows.
 
-        Its log is shown while it grows.
+        RetailError when it failed or took longer than timeout (seconds).
         """
-        until, said = time.monotonic() + timeout, ""
-        while True:
+        shown = ""
+
+        def observe() -> client.V1JobStatus:
+            nonlocal shown
             status = self.batch.read_namespaced_job(name, self.namespace).status
             log = self.job_log(name) if status.active or status.succeeded or status.failed else ""
-            for line in log.removeprefix(said).splitlines():
+            for line in log.removeprefix(shown).splitlines():
                 self.log.info("%s", line)
-            said = log
+            shown = log
+            return status
+
+        def pending(status: client.V1JobStatus) -> str:
             if status.succeeded:
-                return
+                return ""
             for condition in status.conditions or []:
                 if condition.type == "Failed" and condition.status == "True":
-                    raise RetailError(f"Job {name} failed ({condition.reason}): {self.last_words(name)}")
-            if time.monotonic() > until:
-                raise RetailError(f"Job {name} not done after {timeout:.0f} s: {self.last_words(name)}")
-            time.sleep(poll)
+                    raise RetailError(f"Job {name} failed ({condition.reason}): {self.log_tail(name)}")
+            return f"Job {name}"
+
+        wait_until(
+            observe,
+            pending,
+            timeout=timeout,
+            poll=poll,
+            timeout_error=lambda _: RetailError(f"Job {name} not done after {timeout:.0f} s: {self.log_tail(name)}"),
+            log=self.log,
+        )
 
     def job_log(self, name: str) -> str:
-        """What the Job's pods have printed so far."""
+        """Return what the Job's pods have printed so far."""
         return "".join(self._pod_log(pod) or "" for pod in self._job_pods(name))
 
-    def last_words(self, name: str) -> str:
-        """Last lines of the Job's pods, or why they have none."""
+    def log_tail(self, name: str) -> str:
+        """Return the last lines of the Job's pods, or why they have none."""
         lines = []
         for pod in self._job_pods(name):
             if log := self._pod_log(pod):
-                lines += log.splitlines()[-LAST_LINES:]
+                lines += log.splitlines()[-LOG_TAIL:]
                 continue
             states = [status.state.waiting for status in pod.status.container_statuses or []]
             why = "; ".join(f"{state.reason}: {state.message}" for state in states if state)
@@ -233,32 +250,52 @@ class Cluster(LoggingMixin):
         return "\n".join(lines) or "it had no pod"
 
     def _job_pods(self, name: str) -> list[client.V1Pod]:
-        return self.core.list_namespaced_pod(self.namespace, label_selector=f"job-name={name}").items
+        return self._pods_with(f"job-name={name}")
 
     def _pod_log(self, pod: client.V1Pod) -> str | None:
-        """None while its container has not started."""
+        """Return the log of a pod; None while its container has not started."""
         try:
-            # as it is: the client would read a log of one JSON line as an object, and give its repr
+            # not preloaded: the client would read a log of one JSON line as an object, and return its repr
             answer = self.core.read_namespaced_pod_log(pod.metadata.name, self.namespace, _preload_content=False)
         except ApiException:
             return None
-        return answer.data.decode(errors="replace")
+        return str(answer.data.decode(errors="replace"))
 
     def delete_job(self, name: str, timeout: float = 60) -> None:
-        """Removes a Job and its pods and waits until it is gone; there need not be one."""
+        """Delete a Job, if there is one, with its pods, and wait until it is gone."""
         self._delete(self.batch.delete_namespaced_job, "Job", name, timeout)
 
     def _delete(self, delete: Callable[..., Any], kind: str, name: str, timeout: float) -> None:
-        until = time.monotonic() + timeout
-        while time.monotonic() < until:
+        def still_exists() -> bool:
             try:
                 delete(name, self.namespace, propagation_policy="Foreground")
             except ApiException as error:
                 if error.status == 404:
-                    return
+                    return False
                 raise
-            time.sleep(0.5)
-        raise AirflowException(f"{kind} {name} is still there {timeout:.0f} s after its deletion")
+            return True
+
+        wait_until(
+            still_exists,
+            lambda exists: f"deletion of {kind} {name}" if exists else "",
+            timeout=timeout,
+            poll=DELETION_POLL,
+            timeout_error=lambda _: AirflowException(f"{kind} {name} still exists {timeout:.0f} s after its deletion"),
+            log=self.log,
+        )
+
+
+def _pod_problems(pod: client.V1Pod) -> Iterator[str]:
+    """Yield why a pod is not ready, by its containers' states; without any containers by its conditions."""
+    statuses = pod.status.container_statuses or []
+    for status in statuses:
+        if not status.ready:
+            states = [state for state in (status.state, status.last_state) if state]
+            for part in (part for state in states for part in (state.waiting, state.terminated) if part):
+                yield f"{pod.metadata.name}: {part.reason}: {(part.message or '').strip()}"
+    if not statuses:
+        messages = [condition.message for condition in pod.status.conditions or [] if condition.message]
+        yield f"{pod.metadata.name} is {pod.status.phase}: {'; '.join(messages)}"
 
 
 def _message(error: ApiException) -> str:

@@ -1,4 +1,4 @@
-"""A login to the cluster, with bearer tokens made in this process and renewed before they expire.
+"""Logs in to the cluster, with bearer tokens made in this process and renewed before they expire.
 
 The provider's kubeconfig starts a second Python with Airflow for each token (two seconds of CPU), and its credentials
 end after an hour (amazon 9.39). The token itself is made by the provider's function.
@@ -50,7 +50,7 @@ class ClusterHook(EksHook):
 
     @contextmanager
     def login(self) -> Iterator[Cluster]:
-        """One client, to be used for everything that the task does, however long that takes."""
+        """Yield one client for everything that the task does, however long that takes."""
         from kubernetes.client.exceptions import ApiException
 
         from retail_mlops.hooks.eks_client import Tokens, connect
@@ -64,13 +64,16 @@ class ClusterHook(EksHook):
             except ApiException as error:
                 if error.status != 403:
                     raise
-                raise RetailError(f"the cluster refuses Airflow (has provision ended well?): {error.body}") from error
+                raise RetailError(
+                    f"the cluster refuses Airflow: run provision, which grants its permissions. {error.body}"
+                ) from error
 
     def _describe(self) -> dict[str, Any]:
-        """The cluster as EKS describes it; RetailError when there is none."""
+        """Return the cluster as EKS describes it; RetailError when there is none."""
         try:
-            return self.conn.describe_cluster(name=CLUSTER_NAME)["cluster"]
+            cluster: dict[str, Any] = self.conn.describe_cluster(name=CLUSTER_NAME)["cluster"]
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceNotFoundException":
                 raise
             raise RetailError(f"there is no cluster {CLUSTER_NAME}: run provision first") from error
+        return cluster

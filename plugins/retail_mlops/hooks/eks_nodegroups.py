@@ -50,7 +50,7 @@ class NodeGroupHook(EksHook):
         """
 
         def timeout_error(obstacle: str | ClientError) -> Exception:
-            if isinstance(obstacle, ClientError):
+            if isinstance(obstacle, Exception):
                 return obstacle
             return RetailError(f"node group {wanted.name} is still {obstacle}: run this again when that has ended")
 

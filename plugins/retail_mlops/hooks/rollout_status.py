@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-HOPELESS = frozenset({"CrashLoopBackOff", "ImagePullBackOff", "InvalidImageName"})
-"""Why a container waits that will not start by waiting longer: it was tried more than once already."""
+UNRECOVERABLE: Final = frozenset({"CrashLoopBackOff", "ImagePullBackOff", "InvalidImageName"})
+"""Reasons for which a container waits in vain: it was tried more than once already."""
 
 
 class Phase(StrEnum):
@@ -16,14 +16,16 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Progress:
+    """How far a rollout is, with the same in words."""
+
     phase: Phase
     text: str
 
 
-def progress(deployment: dict[str, Any], ending: int = 0) -> Progress:
-    """deployment: the object as the API server gives it (camelCase); ending: its pods that are being terminated.
+def progress(deployment: dict[str, Any], terminating: int = 0) -> Progress:
+    """Return how far the rollout is; deployment: as the API server gives it (camelCase); terminating: number of pods.
 
-    `kubectl rollout status` does not wait for those: they still drain, and may answer for the version before.
+    `kubectl rollout status` does not wait for terminating pods: they drain, and may answer for the version before.
     """
     spec, status = deployment["spec"], deployment.get("status", {})
     wanted = spec.get("replicas", 1)
@@ -37,21 +39,22 @@ def progress(deployment: dict[str, Any], ending: int = 0) -> Progress:
     if updated < wanted:
         return Progress(Phase.WAITING, f"{updated} of {wanted} pods are of the new version")
     if total > updated:
-        return Progress(Phase.WAITING, f"{total - updated} pods of the old version still end")
+        return Progress(Phase.WAITING, f"{total - updated} pods of the old version have not ended")
     if available < updated:
         return Progress(Phase.WAITING, f"{available} of {updated} new pods are available")
-    if ending:
-        return Progress(Phase.WAITING, f"{ending} pods of the old version still drain")
+    if terminating:
+        return Progress(Phase.WAITING, f"{terminating} pods of the old version still drain")
     return Progress(Phase.DONE, f"{available} of {wanted} pods of the new version are available")
 
 
-def is_hopeless(pod: dict[str, Any], template: dict[str, Any]) -> bool:
-    """Whether a pod made from this template will never start: said minutes before the Deployment's own deadline.
+def is_unrecoverable(pod: dict[str, Any], template: dict[str, Any]) -> bool:
+    """Return whether a pod made from this template will never start, minutes before the Deployment's own deadline.
 
-    Both as the API server gives them. A pod of another release says nothing about this rollout.
+    Both as the API server gives them. A pod of another release is not evidence about this rollout.
     """
     made_from = template.get("metadata", {}).get("annotations", {})
     if not made_from.items() <= pod["metadata"].get("annotations", {}).items():
         return False
-    waiting = [one.get("state", {}).get("waiting") for one in pod.get("status", {}).get("containerStatuses", [])]
-    return any(one and one.get("reason") in HOPELESS for one in waiting)
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    waiting = [status.get("state", {}).get("waiting") or {} for status in statuses]
+    return any(state.get("reason") in UNRECOVERABLE for state in waiting)

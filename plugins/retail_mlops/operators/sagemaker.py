@@ -1,21 +1,21 @@
-"""SageMaker jobs that are found again, stop when their task is killed, and count only when Completed.
+"""Operators for SageMaker jobs: a retry finds its job again, a kill stops it, and only Completed is a success.
 
 Why not the provider's operators as they are (amazon 9.39): killing their task leaves the job running; with
 print_log=False they take a Stopped job for a success; and a retry starts a second paid job beside one that still runs.
 
-Who ends the job of a killed task (marked failed or success, cleared, its run stopped):
+Who stops the job of a killed task (marked failed or success, cleared, its run stopped):
 - the trigger's `on_kill`, while the task is deferred, which it is but for seconds;
 - the operator's `on_kill`, when the worker's next heartbeat is refused while the task still runs, or itself waits;
 - the operator itself, when the task would have been deferred before that heartbeat: Airflow refuses the deferral of a
-  killed task and calls nobody, so `_wait` asks whether the task is still wanted;
-- listeners.py, for what falls between these three, and while no triggerer runs.
-What nobody sees: a run that is stopped while its task, whose worker died, waits for a retry (the job ends at its own
+  killed task and calls nobody, so `_wait` checks whether the task still runs;
+- common/killed_tasks.py, for what these three miss, and while no triggerer runs.
+Nobody notices a run that is stopped while its task, whose worker died, waits for a retry (the job ends at its own
 time limit), and a task that is cleared within the second before its trigger runs (the next try takes the job over).
 """
 
 import datetime as dt
 import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from urllib.parse import urlparse
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
@@ -35,22 +35,24 @@ from retail_mlops.common.errors import RetailError
 from retail_mlops.common.names import job_name
 from retail_mlops.triggers.sagemaker import NAME, STOP, StoppingJobTrigger, already_over
 
-LIVING = ("InProgress", "Stopping")
-LOG_LINES = 60
-LOOK_SECONDS = 0.2
-"""Between two looks at a job while its task itself waits."""
-QUEUE_AND_START = 3600
+RUNNING: Final = ("InProgress", "Stopping")
+LOG_LINES: Final = 60
+POLL_IN_TASK: Final = 0.2
+"""Seconds between two looks at a job while its task itself waits."""
+QUEUE_AND_START: Final = 3600
 """Seconds that a job may wait for its machine, beyond its own run time."""
 
 
 class _RetailJob(SageMakerBaseOperator):
-    """What the two kinds of job share; put before the provider's operator. Returns the job's name.
+    """What the two kinds of job share; listed before the provider's operator. Returns the job's name.
 
-    `config` is a callable (context, jinja_env) -> request without the job's name, which is `job_name(ti)`.
+    `config`: a callable (context, jinja_env) that returns the request without the job's name, which is `job_name(ti)`.
     """
 
     kind: ClassVar[str]
     log_group: ClassVar[str]
+    create_options: ClassVar[dict[str, Any]]
+    check_interval: int
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -67,9 +69,9 @@ class _RetailJob(SageMakerBaseOperator):
         ti = context["ti"]
         for number in range(ti.try_number, 0, -1):
             name = job_name(ti, number)
-            if (job := self._describe(name)) and (self._status(job) in LIVING or number == ti.try_number):
+            if (job := self._describe(name)) and (self._status(job) in RUNNING or number == ti.try_number):
                 self.log.info(
-                    "found %s job %s (%s): waiting for it, not starting another", self.kind, name, self._status(job)
+                    "Found %s job %s (%s): waiting for it, not starting another", self.kind, name, self._status(job)
                 )
                 return self._wait(ti, name, job)
         return self._start(ti)
@@ -78,19 +80,19 @@ class _RetailJob(SageMakerBaseOperator):
         ti, event = context["ti"], event or {}
         name = self._started = event["job_name"]
         job = self._describe(name) or {}
-        if self._status(job) in LIVING:
+        if self._status(job) in RUNNING:
             if event.get("status") == "timeout":
                 self._stop(name)
                 raise AirflowException(f"stopped waiting for {self.kind} job {name}: {event.get('message')}")
-            self.log.warning("%s job %s lives, its watch broke off: %s", self.kind, name, event.get("message"))
+            self.log.warning("%s job %s still runs, but its trigger failed: %s", self.kind, name, event.get("message"))
             return self._wait(ti, name, job)  # not a failure: nobody would watch the job until the retry
         if self._status(job) == "Stopped" and name != job_name(ti):
-            self.log.info("job %s of an earlier try was stopped: starting this try's own", name)
+            self.log.info("Job %s of an earlier try was stopped: starting another", name)
             return self._start(ti)
         return self._finish(name, job)
 
     def on_kill(self) -> None:
-        """Runs between two lines of the methods below, in the same thread, and they go on afterwards."""
+        """Stop the job. Runs between two lines of the methods below, in the same thread; they continue afterwards."""
         self._killed = True
         if self._started:
             self._stop(self._started)
@@ -99,15 +101,15 @@ class _RetailJob(SageMakerBaseOperator):
     def _start(self, ti: RuntimeTaskInstanceProtocol) -> str:
         name = self.config[NAME[self.kind]] = job_name(ti)
         self.preprocess_config()
-        self._assert_wanted(ti)
+        self._require_running(ti)
         self._started = name
         getattr(self.hook, f"create_{self.kind.lower()}_job")(
-            self.config, wait_for_completion=False, **self._create_options
+            self.config, wait_for_completion=False, **self.create_options
         )
         return self._wait(ti, name, self._describe(name) or {})
 
-    def _assert_wanted(self, ti: RuntimeTaskInstanceProtocol) -> None:
-        """AirflowException, and the job is stopped, when somebody has killed the task meanwhile."""
+    def _require_running(self, ti: RuntimeTaskInstanceProtocol) -> None:
+        """Raise AirflowException, after stopping the job, when the task was killed meanwhile."""
         states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id])
         state = states.get(ti.run_id, {}).get(ti.task_id)
         if self._killed or state != TaskInstanceState.RUNNING:
@@ -118,9 +120,9 @@ class _RetailJob(SageMakerBaseOperator):
     def _wait(self, ti: RuntimeTaskInstanceProtocol, name: str, job: dict[str, Any]) -> str:
         self._started = name
         job = self._watch(name, job)
-        if self._status(job) not in LIVING:
+        if self._status(job) not in RUNNING:
             return self._finish(name, job)
-        self._assert_wanted(ti)
+        self._require_running(ti)
         attempts = (settings().job_max_runtime_seconds + QUEUE_AND_START) // self.check_interval
         self.defer(
             trigger=StoppingJobTrigger(
@@ -135,10 +137,10 @@ class _RetailJob(SageMakerBaseOperator):
         )
 
     def _watch(self, name: str, job: dict[str, Any]) -> dict[str, Any]:
-        """Wait a while for the job's end: one that is over at once needs neither a trigger nor a second process."""
+        """Wait a while for the job's end: a short job needs neither a trigger nor a second process."""
         until = time.monotonic() + settings().wait_in_task_seconds
-        while self._status(job) in LIVING and not self._killed and time.monotonic() < until:
-            time.sleep(LOOK_SECONDS)
+        while self._status(job) in RUNNING and not self._killed and time.monotonic() < until:
+            time.sleep(POLL_IN_TASK)
             job = self._describe(name) or {}
         return job
 
@@ -152,29 +154,34 @@ class _RetailJob(SageMakerBaseOperator):
             # the code's or the data's own fault, or somebody's stop: the same again would end the same
             final = status == "Stopped" or reason.startswith(("AlgorithmError", "ClientError"))
             raise (RetailError if final else AirflowException)(text)
-        for url in self._artifacts(job):
-            self._assert_there(name, url)
+        for url in self.output_urls(job):
+            self._require_output(name, url)
         return name
 
-    def _assert_there(self, name: str, url: str) -> None:
+    def _require_output(self, name: str, url: str) -> None:
         bucket, prefix = urlparse(url).netloc, urlparse(url).path.lstrip("/")
         if not S3Hook(self.aws_conn_id, region_name=self.region_name).list_keys(bucket, prefix=prefix, max_items=1):
-            raise RetailError(f"{self.kind} job {name} is Completed but wrote nothing to {url}")
+            raise RetailError(f"{self.kind} job {name} is Completed but wrote nothing to {url}: read the log above")
 
     # --- SageMaker ---
+    def output_urls(self, job: dict[str, Any]) -> list[str]:
+        """Return the s3:// URLs of what a described job must have written."""
+        raise NotImplementedError
+
     def _status(self, job: dict[str, Any]) -> str:
-        return job.get(f"{self.kind}JobStatus", "missing")
+        return str(job.get(f"{self.kind}JobStatus", "missing"))
 
     def _describe(self, name: str) -> dict[str, Any] | None:
         try:
-            return getattr(self.hook, f"describe_{self.kind.lower()}_job")(name)
+            job: dict[str, Any] = getattr(self.hook, f"describe_{self.kind.lower()}_job")(name)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
                 return None
             raise
+        return job
 
     def _stop(self, name: str) -> None:
-        self.log.info("stopping %s job %s", self.kind, name)
+        self.log.info("Stopping %s job %s", self.kind, name)
         try:
             getattr(self.hook.conn, STOP[self.kind])(**{NAME[self.kind]: name})
         except ClientError as error:
@@ -182,7 +189,7 @@ class _RetailJob(SageMakerBaseOperator):
                 raise
 
     def _show_log(self, name: str) -> None:
-        """The last lines of the job, where a person who looks at this task expects them."""
+        """Show the last lines of the job's log in the log of the task."""
         logs = AwsBaseHook(self.aws_conn_id, client_type="logs", region_name=self.region_name).conn
         try:
             pages = logs.get_paginator("filter_log_events").paginate(
@@ -190,30 +197,30 @@ class _RetailJob(SageMakerBaseOperator):
             )
             events = [event for page in pages for event in page["events"]]
         except ClientError as error:
-            self.log.info("the job's log cannot be read: %s", error)
+            self.log.info("The job's log cannot be read: %s", error)
             return
         for event in events[-LOG_LINES:]:
             moment = dt.datetime.fromtimestamp(event["timestamp"] / 1000, dt.UTC)
             self.log.info("%s %s", moment.strftime("%H:%M:%S"), event["message"].rstrip())
 
 
-class ProcessingJobOperator(_RetailJob, SageMakerProcessingOperator):
-    """A processing job; every output that its request names must be there afterwards."""
+class ProcessingJobOperator(_RetailJob, SageMakerProcessingOperator):  # type: ignore[misc]  # returns a name
+    """A processing job; every output that its request names must exist afterwards."""
 
     kind = "Processing"
     log_group = "/aws/sagemaker/ProcessingJobs"
-    _create_options: ClassVar[dict[str, Any]] = {}
+    create_options: ClassVar[dict[str, Any]] = {}
 
-    def _artifacts(self, job: dict[str, Any]) -> list[str]:
+    def output_urls(self, job: dict[str, Any]) -> list[str]:
         return [output["S3Output"]["S3Uri"] for output in job["ProcessingOutputConfig"]["Outputs"]]
 
 
-class TrainingJobOperator(_RetailJob, SageMakerTrainingOperator):
-    """A training job; its model.tar.gz must be there afterwards."""
+class TrainingJobOperator(_RetailJob, SageMakerTrainingOperator):  # type: ignore[misc]  # returns a name
+    """A training job; its model.tar.gz must exist afterwards."""
 
     kind = "Training"
     log_group = "/aws/sagemaker/TrainingJobs"
-    _create_options: ClassVar[dict[str, Any]] = {"print_log": False}
+    create_options: ClassVar[dict[str, Any]] = {"print_log": False}
 
-    def _artifacts(self, job: dict[str, Any]) -> list[str]:
+    def output_urls(self, job: dict[str, Any]) -> list[str]:
         return [job["ModelArtifacts"]["S3ModelArtifacts"]]

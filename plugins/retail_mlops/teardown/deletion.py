@@ -116,7 +116,7 @@ class TeardownHook(Clients):
         if CLUSTER_NAME not in self.made_by_stack("cluster", "AWS::EKS::Cluster"):
             return ""
         try:
-            return self.client("eks").describe_cluster(name=CLUSTER_NAME)["cluster"]["status"]
+            return str(self.client("eks").describe_cluster(name=CLUSTER_NAME)["cluster"]["status"])
         except ClientError as error:
             if error_code(error) not in GONE_CODES:
                 raise

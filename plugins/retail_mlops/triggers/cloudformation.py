@@ -8,10 +8,10 @@ from retail_mlops.hooks.cloudformation import StackHook
 
 
 class StackTrigger(AwsBaseWaiterTrigger):
-    """Fires when an operation on the stack is over, well or badly; the operator asks for the outcome.
+    """Fires when an operation on the stack has ended; the operator reads the outcome.
 
-    kind: CREATE, UPDATE, DELETE or IMPORT. A killed task leaves CloudFormation to finish: a stack is whole, rolled
-    back or gone, and the next run waits for it.
+    kind: CREATE, UPDATE, DELETE or IMPORT. When the task is killed, CloudFormation finishes: the stack is complete,
+    rolled back or gone then, and the next run waits for it.
     """
 
     aws_hook_class = StackHook

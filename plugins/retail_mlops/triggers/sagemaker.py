@@ -9,17 +9,17 @@ from botocore.exceptions import ClientError
 STOP: Final = {"Training": "stop_training_job", "Processing": "stop_processing_job"}
 NAME: Final = {"Training": "TrainingJobName", "Processing": "ProcessingJobName"}
 
-_STOPS: Final[set[asyncio.Task[None]]] = set()
-"""Stops under way: the event loop keeps no reference to its tasks."""
+_STOPPING: Final[set[asyncio.Task[None]]] = set()
+"""Requests to stop a job that are under way: the event loop keeps no reference to its tasks."""
 
 
 def already_over(error: ClientError) -> bool:
-    """SageMaker refuses to stop a job that has ended."""
+    """Return whether SageMaker refused to stop a job because it has ended."""
     return error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound")
 
 
 class StoppingJobTrigger(SageMakerTrigger):
-    """The provider's trigger has no `on_kill`: a task marked failed would leave its job running and billed.
+    """Stops the job of a killed task; the provider's trigger has no `on_kill` and would leave it running and billed.
 
     Airflow calls `on_kill` only for what a person does (mark failed, mark success, clear), never when the triggerer
     restarts.
@@ -29,12 +29,12 @@ class StoppingJobTrigger(SageMakerTrigger):
         # Airflow 3.3.2 cancels a killed trigger anew in each round of the triggerer, a second apart, and `on_kill` with
         # it: less time than AWS needs for a role and a stop. So the stop is a task of its own, which nobody cancels.
         stop = asyncio.create_task(self._stop())
-        _STOPS.add(stop)
-        stop.add_done_callback(_STOPS.discard)
+        _STOPPING.add(stop)
+        stop.add_done_callback(_STOPPING.discard)
         await asyncio.shield(stop)
 
     async def _stop(self) -> None:
-        self.log.info("stopping %s job %s: its task was killed", self.job_type, self.job_name)
+        self.log.info("Stopping %s job %s: its task was killed", self.job_type, self.job_name)
         request: dict[str, Any] = {NAME[self.job_type]: self.job_name}
         async with await self.hook().get_async_conn() as client:
             try:

@@ -52,6 +52,7 @@ def test_concurrent_largest_batches_fit_into_the_pod(start: Callable[..., Proces
 
     def send(_: int) -> int:
         connection = process.connect()
+        connection.timeout = 60  # four of these batches share a core
         connection.request("POST", "/predict/batch", body)
         return connection.getresponse().status
 

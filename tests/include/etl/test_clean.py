@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.etl import raw_file
+from include.etl.__main__ import main
 from include.etl.columns import HEADERS, SILVER
+from tests.include.etl.conftest import WEEK
 from tests.include.etl.weekly import changed, joined, large_basket, of_basket, value
 
 
@@ -159,7 +161,12 @@ def test_ids_that_a_spreadsheet_rounded_are_refused(clean, lines, silver, failur
     assert list(silver.iterdir()) == []
 
 
-def test_missing_and_ambiguous_files_are_refused(clean, base, text, failure):
+def test_missing_file_is_refused(base, failure):
+    assert main(["clean", "--shop-week", WEEK, "--base", str(base)]) == 1
+    assert "must hold one of transactions.csv and transactions.csv.gz, it holds neither" in failure()
+
+
+def test_ambiguous_files_are_refused(clean, base, text, failure):
     (base / "processing" / "input" / "raw" / "transactions.csv.gz").write_bytes(gzip.compress(text.encode()))
     assert clean(text) == 1
     assert "must hold one of transactions.csv and transactions.csv.gz" in failure()
@@ -200,24 +207,35 @@ def test_a_bad_row_above_the_tolerance_fails_the_week(clean, lines, silver, fail
     assert list(silver.iterdir()) == []
 
 
-@pytest.mark.parametrize(("column", "bad", "said"), BAD_VALUES, ids=[f"{row[0]} {row[1]}" for row in BAD_VALUES])
-def test_a_bad_row_below_the_tolerance_is_kept_aside(
+OTHER_VALUES = [row for row in BAD_VALUES if row[0] != "BASKET_ID"]
+
+
+@pytest.mark.parametrize(("column", "bad", "said"), OTHER_VALUES, ids=[f"{row[0]} {row[1]}" for row in OTHER_VALUES])
+def test_a_bad_row_below_the_tolerance_is_kept_aside_with_its_basket(
     clean, lines, silver, quality, rejected, tolerance, column, bad, said
 ):
     tolerance(0.01)
     basket = value(lines[41], "BASKET_ID")
-    taken = of_basket(lines, basket)
+    places = of_basket(lines, basket)
     lines[41] = changed(lines[41], **{column: bad})
     assert clean(joined(lines)) == 0
-    if column == "BASKET_ID":  # of which basket it was is not known: its other rows stay
-        taken = [41]
-    assert quality()["rejected"] == len(taken)
+    assert quality()["rejected"] == len(places)
     assert quality()["accepted"] + quality()["rejected"] == quality()["rows"] == len(lines) - 1
-    assert rejected()["row"].to_list() == [place + 1 for place in taken]
-    assert rejected()["line"].to_list() == [lines[place] for place in taken]
+    assert rejected()["row"].to_list() == [place + 1 for place in places]
+    assert rejected()["line"].to_list() == [lines[place] for place in places]
     assert rejected().filter(pl.col("row") == 42)["rule"][0].startswith(f"{column} {said}")
-    kept = int(basket) in pl.read_parquet(silver / "part-0.parquet")["BASKET_ID"]
-    assert kept == (column == "BASKET_ID")
+    kept = pl.read_parquet(silver / "part-0.parquet")["BASKET_ID"]
+    assert len(kept) == quality()["accepted"]
+    assert int(basket) not in kept
+
+
+def test_a_row_without_a_basket_below_the_tolerance_is_kept_aside_alone(clean, lines, quality, rejected, tolerance):
+    tolerance(0.01)
+    lines[41] = changed(lines[41], BASKET_ID="abc")
+    assert clean(joined(lines)) == 0
+    assert quality()["rejected"] == 1
+    assert quality()["accepted"] + 1 == quality()["rows"] == len(lines) - 1
+    assert rejected().rows() == [(42, "BASKET_ID must be a whole number from 1", lines[41])]
 
 
 def test_duplicate_product_in_a_basket_is_named(clean, lines, failure, silver, tolerance):
@@ -285,8 +303,6 @@ def test_failed_job_leaves_nothing_behind(clean, lines, base, tolerance):
 
 
 def test_week_that_is_none_is_refused(base, capsys):
-    from include.etl.__main__ import main
-
     with pytest.raises(SystemExit):
         main(["clean", "--shop-week", "200699", "--base", str(base)])
     assert "'200699' is not a shop week" in capsys.readouterr().err

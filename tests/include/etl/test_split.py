@@ -71,7 +71,9 @@ def test_labels_are_mapped(clean, split, text, lines, everything):
 def test_baskets_and_their_lines_are_in_order(clean, split, text, everything):
     clean(text)
     split()
-    for part in everything().partition_by("split"):
+    parts = everything().partition_by("split")
+    assert len(parts) == len(lake.SPLITS)
+    for part in parts:
         assert part["BASKET_ID"].is_sorted()
         assert all(codes == sorted(codes) for codes in part["PROD_CODE"].to_list())
 
@@ -101,15 +103,16 @@ def test_training_reads_what_the_job_wrote(clean, split, text, gold):
     read = {name: data.read_split(gold / f"split={name}", name, manifests) for name in lake.SPLITS}
     assert sum(len(part) for part in read.values()) == len({line.split(",")[14] for line in text.splitlines()[1:]})
     data.refuse_leaks(data.leaks_between(read.values()))
-    assert set(data.read_groups(gold / "_products", manifests, "PROD_CODE_40").values()) <= {
-        f"D0000{n}" for n in range(1, 10)
-    }
+    groups = data.read_groups(gold / "_products", manifests, "PROD_CODE_40")
+    assert groups.keys() == {line.split(",")[6] for line in text.splitlines()[1:]}
+    assert set(groups.values()) <= {f"D0000{n}" for n in range(1, 10)}
 
 
 def test_customers_are_in_one_split_each(clean, split, text, everything):
     clean(text)
     split()
     named = everything().filter(pl.col("CUST_CODE").is_not_null())
+    assert named["CUST_CODE"].n_unique() > 20
     assert (named.group_by("CUST_CODE").agg(pl.col("split").n_unique())["split"] == 1).all()
     shares = dict(everything()["split"].value_counts(normalize=True).rows())
     assert shares == pytest.approx({"train": 0.70, "validation": 0.15, "test": 0.15}, abs=0.1)

@@ -9,7 +9,7 @@ import pytest
 
 from api.checks.held_out import read_baskets
 from include.baskets import bundle
-from include.baskets.errors import BundleError
+from include.baskets.errors import BundleDigestError
 from include.baskets.schema import Basket
 from include.train import evaluate, fit, held_out
 from include.train.errors import TooLittleDataError, TrainingError
@@ -136,7 +136,7 @@ def test_a_flipped_byte_in_the_bundle_is_refused(tmp_path, gold, fitted):
     content = bytearray((damaged / "model.onnx").read_bytes())
     content[100] ^= 1
     (damaged / "model.onnx").write_bytes(content)
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleDigestError, match=r"model\.onnx was changed after training"):
         evaluate.run(evaluation_base(tmp_path / "judge", gold, damaged))
 
 

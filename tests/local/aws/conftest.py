@@ -21,7 +21,7 @@ PYTHON = config.ROOT / ".venv" / "local-aws" / "bin" / "python"
 
 
 def eventually(what: Callable[[], Any], seconds: float = 30) -> Any:
-    """The first true answer; fails after so many seconds with the last one."""
+    """Return the first true answer. Fail after so many seconds with the last answer."""
     until = time.monotonic() + seconds
     while not (answer := what()):
         assert time.monotonic() < until, f"still {answer!r} after {seconds} s"
@@ -86,14 +86,14 @@ class Service:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    """A started service; one a module."""
+    """Return a started service; each module has its own."""
     base = Path(tempfile.mkdtemp(prefix="aws-"))  # short: sockets and names of the local stack hang below it
-    made = Service(base)
+    service = Service(base)
     try:
-        made.start()
-        yield made
+        service.start()
+        yield service
     finally:
-        made.remove()
+        service.remove()
         shutil.rmtree(base, ignore_errors=True)
 
 

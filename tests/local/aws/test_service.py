@@ -62,7 +62,9 @@ def test_secrets_are_for_their_owner_only(service: Service) -> None:
 def test_it_listens_on_loopback_only(service: Service) -> None:
     assert service.process is not None
     connections = psutil.Process(service.process.pid).net_connections("inet")
-    assert {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+    assert {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN} == {
+        "127.0.0.1"
+    }
     with socket.create_connection(("127.0.0.1", service.stack.aws)):
         pass
 
@@ -338,10 +340,10 @@ def test_the_tagging_api_lists_what_teardown_asks_for(service: Service) -> None:
         ComparisonOperator="GreaterThanThreshold",
         Tags=pairs,
     )
-    found = service.client("resourcegroupstaggingapi").get_resources(
+    listed = service.client("resourcegroupstaggingapi").get_resources(
         TagFilters=[{"Key": "Project", "Values": ["Listed"]}]
     )["ResourceTagMappingList"]
-    ends = sorted(resource["ResourceARN"].split(":", 5)[5] for resource in found)
+    ends = sorted(resource["ResourceARN"].split(":", 5)[5] for resource in listed)
     assert ends == ["alarm:listed", "log-group:/listed", "model-package-group/listed", f"vpc/{vpc}"]
 
 

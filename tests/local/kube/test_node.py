@@ -153,22 +153,28 @@ def test_an_image_that_is_not_there_is_shown_as_such(namespace):
 
 
 @contextlib.contextmanager
-def asking(port):
-    """Asks all the time, each time over a new connection; yields the list of whether there was an answer."""
-    results, over = [], threading.Event()
+def asking(port, clients=3):
+    """Ask all the time, each time over a new connection; yield the list of whether there was an answer.
+
+    Several clients: one that waits for an answer that never comes does not keep the others from asking.
+    """
+    results = []
+    over = threading.Event()
 
     def ask_on():
         while not over.is_set():
             results.append(bool(_reached(port)))
             time.sleep(0.01)
 
-    thread = threading.Thread(target=ask_on)
-    thread.start()
+    threads = [threading.Thread(target=ask_on) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
     try:
         yield results
     finally:
         over.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
     assert len(results) > 50
 
 

@@ -37,7 +37,7 @@ class Job(Cluster):
     def job_log(self, name):
         return self.steps[self.look][0]
 
-    def last_words(self, name):
+    def log_tail(self, name):
         return self.job_log(name).splitlines()[-1]
 
     def start_job(self, manifest):
@@ -47,7 +47,7 @@ class Job(Cluster):
 
 @pytest.fixture
 def run(monkeypatch):
-    monkeypatch.setattr("retail_mlops.hooks.eks_cluster.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("retail_mlops.common.polling.time.sleep", lambda _seconds: None)
 
     def run_it(job):
         @contextmanager

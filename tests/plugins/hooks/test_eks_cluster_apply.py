@@ -34,7 +34,7 @@ def applied(monkeypatch):
     resource = SimpleNamespace(server_side_apply=lambda **options: objects.append(options["body"]))
     client = SimpleNamespace(resources=SimpleNamespace(get=lambda **_: resource))
     monkeypatch.setattr(module, "DynamicClient", lambda _api: client)
-    monkeypatch.setattr(module.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("retail_mlops.common.polling.time.sleep", lambda _seconds: None)
     return objects
 
 

@@ -148,7 +148,7 @@ def test_refused_login_names_the_remedy(monkeypatch):
     described = {"cluster": {"endpoint": "http://127.0.0.1:1", "certificateAuthority": {"data": AUTHORITY}}}
     with Stubber(hook.conn) as eks:
         eks.add_response("describe_cluster", described)
-        with pytest.raises(RetailError, match="has provision ended well"), hook.login():
+        with pytest.raises(RetailError, match="the cluster refuses Airflow: run provision"), hook.login():
             raise client.ApiException(status=403)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from retail_mlops.hooks.rollout_status import Phase, is_hopeless, progress
+from retail_mlops.hooks.rollout_status import Phase, is_unrecoverable, progress
 
 
 def deployment(*conditions, **status):
@@ -23,7 +23,7 @@ LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExc
     [
         ({**DONE, "observedGeneration": 1}, "has not seen"),
         ({**DONE, "updatedReplicas": 1}, "1 of 2 pods are of the new version"),
-        ({**DONE, "replicas": 3}, "1 pods of the old version still end"),
+        ({**DONE, "replicas": 3}, "1 pods of the old version have not ended"),
         ({**DONE, "availableReplicas": 1}, "1 of 2 new pods are available"),
         ({"updatedReplicas": 0, "replicas": 0}, "0 of 2 pods"),
     ],
@@ -39,7 +39,7 @@ def test_rollout_is_done_when_every_pod_is_new_and_available():
 
 
 def test_rollout_is_not_done_while_old_pods_may_still_answer():
-    now = progress(deployment(**DONE), ending=1)
+    now = progress(deployment(**DONE), terminating=1)
     assert (now.phase, now.text) == (Phase.WAITING, "1 pods of the old version still drain")
 
 
@@ -61,7 +61,7 @@ TEMPLATE = {"metadata": {"annotations": {"retail-mlops/release": "v2"}}}
 
 
 @pytest.mark.parametrize(
-    ("release", "state", "hopeless"),
+    ("release", "state", "unrecoverable"),
     [
         ("v2", {"waiting": {"reason": "CrashLoopBackOff"}}, True),
         ("v2", {"waiting": {"reason": "ImagePullBackOff"}}, True),
@@ -71,11 +71,11 @@ TEMPLATE = {"metadata": {"annotations": {"retail-mlops/release": "v2"}}}
         ("v1", {"waiting": {"reason": "CrashLoopBackOff"}}, False),  # the release before, which is to go
     ],
 )
-def test_rollout_is_given_up_when_a_new_pod_cannot_start(release, state, hopeless):
+def test_rollout_is_given_up_when_a_new_pod_cannot_start(release, state, unrecoverable):
     annotations = {"retail-mlops/release": release, "more": "of it"}
     pod = {"metadata": {"annotations": annotations}, "status": {"containerStatuses": [{"state": state}]}}
-    assert is_hopeless(pod, TEMPLATE) is hopeless
+    assert is_unrecoverable(pod, TEMPLATE) is unrecoverable
 
 
-def test_pod_that_nobody_started_yet_is_not_hopeless():
-    assert not is_hopeless({"metadata": {"annotations": {"retail-mlops/release": "v2"}}}, TEMPLATE)
+def test_pod_that_nobody_started_yet_is_not_unrecoverable():
+    assert not is_unrecoverable({"metadata": {"annotations": {"retail-mlops/release": "v2"}}}, TEMPLATE)

@@ -119,7 +119,7 @@ def patient(monkeypatch):
     """Tasks wait themselves; a look at a job takes no time."""
     monkeypatch.setenv("RETAIL_WAIT_IN_TASK_SECONDS", "5")
     settings.cache_clear()
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(module, "POLL_IN_TASK", 0)
     yield
     monkeypatch.undo()
     settings.cache_clear()
@@ -370,4 +370,4 @@ def test_processing_job_must_have_written_every_output():
             "Outputs": [{"S3Output": {"S3Uri": "s3://b/1/"}}, {"S3Output": {"S3Uri": "s3://b/2/"}}]
         }
     }
-    assert operator._artifacts(job) == ["s3://b/1/", "s3://b/2/"]
+    assert operator.output_urls(job) == ["s3://b/1/", "s3://b/2/"]

@@ -38,7 +38,7 @@ FINALIZER = "ingress.k8s.aws/resources"
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """What provision has applied: a fresh namespace and the controller, which has no node to run on."""
-    subprocess.run([sys.executable, controller.FOLDER / "fetch.py"], check=True)
+    subprocess.run([sys.executable, "-m", "tools.fetch_alb_crds"], cwd=ROOT, check=True)
     stack = config.load(tmp_path_factory.mktemp("local stack"))
     spec = kube_cluster.spec(stack, stack.state / "kube" / "alb")
     plane = ControlPlane(spec, kube_cluster.ensure_binaries())

@@ -132,7 +132,7 @@ class StuckCluster:
 
     def delete_deployment(self, name):
         self.done.append(("delete", name))
-        raise AirflowException(f"Deployment {name} is still there")
+        raise AirflowException(f"Deployment {name} still exists")
 
 
 def test_release_before_is_back_before_the_canary_has_gone_which_may_be_never(monkeypatch):

@@ -27,24 +27,26 @@ def listing(service: Service, name: str) -> list[Any]:
     """Names of what a service lists, as teardown's inventory asks for it."""
     client = service.client
     return {
-        "topics": lambda: [one["TopicArn"] for one in client("sns").list_topics()["Topics"]],
-        "subscriptions": lambda: [one["Endpoint"] for one in client("sns").list_subscriptions()["Subscriptions"]],
-        "alarms": lambda: [one["AlarmName"] for one in client("cloudwatch").describe_alarms()["MetricAlarms"]],
+        "topics": lambda: [topic["TopicArn"] for topic in client("sns").list_topics()["Topics"]],
+        "subscriptions": lambda: [
+            subscription["Endpoint"] for subscription in client("sns").list_subscriptions()["Subscriptions"]
+        ],
+        "alarms": lambda: [alarm["AlarmName"] for alarm in client("cloudwatch").describe_alarms()["MetricAlarms"]],
         "dashboards": lambda: [
-            one["DashboardName"] for one in client("cloudwatch").list_dashboards()["DashboardEntries"]
+            dashboard["DashboardName"] for dashboard in client("cloudwatch").list_dashboards()["DashboardEntries"]
         ],
-        "queries": lambda: [one["name"] for one in client("logs").describe_query_definitions()["queryDefinitions"]],
-        "rules": lambda: [one["Name"] for one in client("events").list_rules()["Rules"]],
+        "queries": lambda: [query["name"] for query in client("logs").describe_query_definitions()["queryDefinitions"]],
+        "rules": lambda: [rule["Name"] for rule in client("events").list_rules()["Rules"]],
         "budgets": lambda: [
-            one["BudgetName"] for one in client("budgets").describe_budgets(AccountId=ACCOUNT).get("Budgets", [])
+            budget["BudgetName"] for budget in client("budgets").describe_budgets(AccountId=ACCOUNT).get("Budgets", [])
         ],
-        "schedules": lambda: [one["Name"] for one in client("scheduler").list_schedules()["Schedules"]],
+        "schedules": lambda: [schedule["Name"] for schedule in client("scheduler").list_schedules()["Schedules"]],
         "groups": lambda: [
-            one["Name"]
-            for one in client("scheduler").list_schedule_groups()["ScheduleGroups"]
-            if one["Name"] != "default"
+            group["Name"]
+            for group in client("scheduler").list_schedule_groups()["ScheduleGroups"]
+            if group["Name"] != "default"
         ],
-        "trails": lambda: [one["Name"] for one in client("cloudtrail").describe_trails()["trailList"]],
+        "trails": lambda: [trail["Name"] for trail in client("cloudtrail").describe_trails()["trailList"]],
     }[name]()
 
 
@@ -80,11 +82,13 @@ def test_the_budget_counts_the_projects_tag_and_tells_topic_and_address(made: Se
     assert budget["CostFilters"] == {"TagKeyValue": ["user:Project$RetailMLOps"]}
     assert budget["BudgetLimit"] == {"Amount": "50", "Unit": "USD"}
     notifications = budgets.describe_notifications_for_budget(AccountId=ACCOUNT, BudgetName=name)["Notifications"]
-    kinds = {(one["NotificationType"], one["Threshold"]) for one in notifications}
+    kinds = {(notification["NotificationType"], notification["Threshold"]) for notification in notifications}
     assert kinds == {("ACTUAL", 80.0), ("ACTUAL", 100.0), ("FORECASTED", 100.0)}
-    for one in notifications:
-        told = budgets.describe_subscribers_for_notification(AccountId=ACCOUNT, BudgetName=name, Notification=one)
-        assert {who["Address"] for who in told["Subscribers"]} == {TOPIC, "team@example.org"}
+    for notification in notifications:
+        answer = budgets.describe_subscribers_for_notification(
+            AccountId=ACCOUNT, BudgetName=name, Notification=notification
+        )
+        assert {subscriber["Address"] for subscriber in answer["Subscribers"]} == {TOPIC, "team@example.org"}
     tags = budgets.list_tags_for_resource(ResourceARN=f"arn:aws:budgets::{ACCOUNT}:budget/{name}")["ResourceTags"]
     assert {"Key": "Deployed", "Value": "by-stack"} in tags
 

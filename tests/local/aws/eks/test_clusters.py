@@ -198,8 +198,8 @@ def account_token(service: Service, account: str, audience: str = "sts.amazonaws
         "kind": "TokenRequest",
         "spec": {"audiences": [audience], "expirationSeconds": 3600},
     }
-    made = api(service).call("POST", f"/api/v1/namespaces/mlops/serviceaccounts/{account}/token", request)
-    return made["status"]["token"]
+    issued = api(service).call("POST", f"/api/v1/namespaces/mlops/serviceaccounts/{account}/token", request)
+    return issued["status"]["token"]
 
 
 def assume(service: Service, bearer: str) -> str:
@@ -244,12 +244,13 @@ def test_the_key_set_is_the_control_planes(stacks: Service) -> None:
 
 
 # --- nodes ---
+def is_ready(node: dict[str, Any]) -> bool:
+    conditions = node["status"].get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
 def ready_nodes(service: Service) -> list[str]:
-    return [
-        node["metadata"]["name"]
-        for node in api(service).items("/api/v1/nodes")
-        if any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions", []))
-    ]
+    return [node["metadata"]["name"] for node in api(service).items("/api/v1/nodes") if is_ready(node)]
 
 
 def running_instances(service: Service) -> dict[str, dict[str, Any]]:
@@ -258,8 +259,8 @@ def running_instances(service: Service) -> dict[str, dict[str, Any]]:
         {"Name": "tag:eks:nodegroup-name", "Values": [settings().nodegroup]},
         {"Name": "instance-state-name", "Values": ["running"]},
     ]
-    found = service.client("ec2").describe_instances(Filters=filters)["Reservations"]
-    return {instance["InstanceId"]: instance for one in found for instance in one["Instances"]}
+    reservations = service.client("ec2").describe_instances(Filters=filters)["Reservations"]
+    return {instance["InstanceId"]: instance for group in reservations for instance in group["Instances"]}
 
 
 def resize(service: Service, size: int) -> dict[str, Any]:
@@ -332,7 +333,7 @@ def test_other_instance_types_bring_a_new_group_before_the_old_one_goes(
     new = settings().nodegroup
     try:
         assert change(stacks, "cluster", "UPDATE") == ("UPDATE_COMPLETE", "")
-        assert {one["InstanceType"] for one in running_instances(stacks).values()} == {"t3.large"}
+        assert {instance["InstanceType"] for instance in running_instances(stacks).values()} == {"t3.large"}
         eventually(lambda: eks.list_nodegroups(clusterName=CLUSTER_NAME)["nodegroups"] == [new], 60)
         group = eks.describe_nodegroup(clusterName=CLUSTER_NAME, nodegroupName=new)["nodegroup"]
         assert (group["status"], group["capacityType"]) == ("ACTIVE", "SPOT")
@@ -367,26 +368,26 @@ def test_a_load_balancer_record_comes_and_goes_with_its_service(stacks: Service)
 
 # --- deaths ---
 def processes_named(service: Service, name: str) -> list[psutil.Process]:
-    found = []
+    matching = []
     for pid in service.children():
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
             if name in " ".join(process.cmdline()[:4]):
-                found.append(process)
-    return found
+                matching.append(process)
+    return matching
 
 
 def test_a_control_plane_of_which_a_process_died_is_restarted(stacks: Service) -> None:
     [scheduler] = processes_named(stacks, "kube-scheduler")
     scheduler.kill()
-    eventually(lambda: [one for one in processes_named(stacks, "kube-scheduler") if one.pid != scheduler.pid])
+    eventually(lambda: {process.pid for process in processes_named(stacks, "kube-scheduler")} - {scheduler.pid}, 60)
     eventually(lambda: len(ready_nodes(stacks)) == 2, 60)
 
 
 def test_a_dead_agent_is_started_again(stacks: Service) -> None:
     [agent] = processes_named(stacks, "local.aws.eks.node_agent")
     agent.kill()
-    eventually(lambda: [one for one in processes_named(stacks, "local.aws.eks.node_agent") if one.pid != agent.pid])
+    eventually(lambda: {process.pid for process in processes_named(stacks, "local.aws.eks.node_agent")} - {agent.pid})
     eventually(lambda: len(ready_nodes(stacks)) == 2, 60)
 
 

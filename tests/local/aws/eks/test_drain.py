@@ -28,7 +28,7 @@ class Cluster:
         if path.endswith("/eviction"):
             if self.budget:
                 raise ApiServerError(429, "Cannot evict pod as it would violate the pod's disruption budget.")
-            self.pods = [one for one in self.pods if one["metadata"]["name"] != path.split("/")[-2]]
+            self.pods = [pod for pod in self.pods if pod["metadata"]["name"] != path.split("/")[-2]]
         return {}
 
 

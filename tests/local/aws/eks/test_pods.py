@@ -1,4 +1,4 @@
-"""Pods of the cluster stack in a whole embedded AWS: image from ECR, the service account's role, logs in CloudWatch."""
+"""Pods of the cluster stack: images from ECR, the role of the service account, logs in CloudWatch."""
 
 import json
 import os
@@ -33,26 +33,26 @@ import api; print("package", api.__file__)
 @pytest.fixture(scope="module")
 def service():
     base = Path(tempfile.mkdtemp(prefix="eks-"))
-    made = Service(base)
+    service = Service(base)
     try:
-        made.start()
+        service.start()
         for component in ORDER:
-            assert change(made, component, "CREATE") == ("CREATE_COMPLETE", ""), component
-        yield made
+            assert change(service, component, "CREATE") == ("CREATE_COMPLETE", ""), component
+        yield service
     finally:
-        made.remove()
+        service.remove()
         shutil.rmtree(base, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
 def core(service):
-    found = client.CoreV1Api(kubernetes_config.new_client_from_config(str(service.state / "kubeconfig")))
-    found.create_namespace({"metadata": {"name": NAMESPACE}})
+    api = client.CoreV1Api(kubernetes_config.new_client_from_config(str(service.state / "kubeconfig")))
+    api.create_namespace({"metadata": {"name": NAMESPACE}})
     identity = service.client("sts").get_caller_identity()["Account"]
     role = f"arn:aws:iam::{identity}:role/mlops-retail-dev-api"
     account = {"metadata": {"name": ACCOUNT_NAME, "annotations": {"eks.amazonaws.com/role-arn": role}}}
-    found.create_namespaced_service_account(NAMESPACE, account)
-    return found
+    api.create_namespaced_service_account(NAMESPACE, account)
+    return api
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,8 @@ def shipped(service, name):
         for stream in streams
         if f"containers.{name}_{NAMESPACE}_main" in stream["logStreamName"]
     ]
-    events = [logs.get_log_events(logGroupName=GROUP, logStreamName=found)["events"] for found in names]
-    return [json.loads(event["message"]) for found in events for event in found]
+    events = [logs.get_log_events(logGroupName=GROUP, logStreamName=stream)["events"] for stream in names]
+    return [json.loads(event["message"]) for batch in events for event in batch]
 
 
 def test_a_pod_runs_a_code_image_as_the_role_of_its_service_account_and_logs_to_cloudwatch(service, core, image):

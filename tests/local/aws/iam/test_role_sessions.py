@@ -22,15 +22,15 @@ def allow(service, action="sts:AssumeRole", effect="Allow"):
 @pytest.fixture
 def role():
     """Makes a role with a trust policy; returns its ARN."""
-    made = []
+    names = []
 
     def make(policy, name="job"):
         iam._roles.set_scoped(ACCOUNT, None, name, {"RoleId": "AROAEXAMPLE", "AssumeRolePolicyDocument": policy})
-        made.append(name)
+        names.append(name)
         return f"arn:aws:iam::{ACCOUNT}:role/{name}"
 
     yield make
-    for name in made:
+    for name in names:
         iam._roles.pop_scoped(ACCOUNT, None, name)
 
 
@@ -48,10 +48,10 @@ def get(path, authorization):
 
 
 def test_trusted_service_gets_a_session_of_the_role(role):
-    found = roles.assume(role(trust(allow("sagemaker.amazonaws.com"))), "sagemaker.amazonaws.com", "SageMaker")
-    session = sts._sessions[found["AccessKeyId"]]
+    credentials = roles.assume(role(trust(allow("sagemaker.amazonaws.com"))), "sagemaker.amazonaws.com", "SageMaker")
+    session = sts._sessions[credentials["AccessKeyId"]]
     assert session["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/job/SageMaker"
-    assert session["SecretAccessKey"] == found["SecretAccessKey"]
+    assert session["SecretAccessKey"] == credentials["SecretAccessKey"]
 
 
 @pytest.mark.parametrize(
