@@ -211,8 +211,8 @@ def test_a_run_is_followed_to_its_end_and_its_failure_is_told(live):
     assert re.search(r"provision succeeded: \d+ success", done)
     failed = live.run("run", "teardown", "--conf", '{"confirm": "another"}')
     assert failed.returncode == 1
-    assert re.search(r"plan +failed", failed.stdout)
-    assert "teardown failed in plan: http://127.0.0.1:" in failed.stderr
+    assert re.search(r"plan_deletion +failed", failed.stdout)
+    assert "teardown failed in plan_deletion: http://127.0.0.1:" in failed.stderr
 
 
 def test_a_paused_dag_is_not_run(live):
