@@ -26,7 +26,7 @@ from retail_mlops.schedule import tasks
 
 @retail_dag(
     # run_immediately: also a first night that Airflow missed; `record_state` skips a run that is too late
-    schedule=CronTriggerTimetable(hours.down().cron, timezone=TIMEZONE, run_immediately=True),
+    schedule=CronTriggerTimetable(hours.scale_down_schedule().cron, timezone=TIMEZONE, run_immediately=True),
     is_paused_upon_creation=True,
     tags=[Tag.COST],
     max_active_runs=1,

@@ -24,7 +24,8 @@ from retail_mlops.schedule import tasks
 
 
 @retail_dag(
-    schedule=CronTriggerTimetable(hours.up().cron, timezone=TIMEZONE, run_immediately=True),  # as scale_down's
+    # run_immediately: as in scale_down
+    schedule=CronTriggerTimetable(hours.scale_up_schedule().cron, timezone=TIMEZONE, run_immediately=True),
     is_paused_upon_creation=True,
     tags=[Tag.COST],
     max_active_runs=1,

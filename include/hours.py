@@ -56,22 +56,22 @@ class WeeklySchedule:
         return next(self._on(day) for day in days if day.weekday() in self.weekdays and self._on(day) > now)
 
 
-def down() -> WeeklySchedule:
+def scale_down_schedule() -> WeeklySchedule:
     """Return the schedule of scale_down."""
     return WeeklySchedule(settings().scale_down_at, settings().scale_down_days)
 
 
-def up() -> WeeklySchedule:
+def scale_up_schedule() -> WeeklySchedule:
     """Return the schedule of scale_up."""
     return WeeklySchedule(settings().scale_up_at, settings().scale_up_days)
 
 
-def are_off(now: dt.datetime) -> bool:
+def is_scheduled_off(now: dt.datetime) -> bool:
     """Return whether the environment is scheduled to be off: the last scale-down is later than the last scale-up."""
-    return down().last(now) > up().last(now)
+    return scale_down_schedule().last(now) > scale_up_schedule().last(now)
 
 
-def by_day(start: dt.datetime, end: dt.datetime) -> dict[dt.date, float]:
+def hours_by_day(start: dt.datetime, end: dt.datetime) -> dict[dt.date, float]:
     """Return the hours of an interval by local day; {} when end is not after start."""
     start = start.astimezone(ZONE)
     end = end.astimezone(ZONE)

@@ -66,11 +66,11 @@ def test_utc_is_another_day_and_gives_the_same_times():
     ],
 )
 def test_environment_is_off_at_night_and_over_the_weekend(now, off):
-    assert hours.are_off(now) is off
+    assert hours.is_scheduled_off(now) is off
 
 
 def test_hours_are_counted_in_the_local_day_they_belong_to():
-    night = hours.by_day(local(27, 22), local(30, 7).astimezone(dt.UTC))
+    night = hours.hours_by_day(local(27, 22), local(30, 7).astimezone(dt.UTC))
     assert night == {
         dt.date(2026, 11, 27): 2.0,
         dt.date(2026, 11, 28): 24.0,
@@ -80,7 +80,7 @@ def test_hours_are_counted_in_the_local_day_they_belong_to():
 
 
 def test_empty_interval_has_no_day():
-    assert hours.by_day(local(27, 22), local(27, 22)) == {}
+    assert hours.hours_by_day(local(27, 22), local(27, 22)) == {}
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ def hours_up_a_week() -> float:
     end = now + dt.timedelta(weeks=1)
     up = dt.timedelta()
     while now < end:
-        following = min(hours.down().next(now), hours.up().next(now), end)
-        up += dt.timedelta() if hours.are_off(now) else following - now
+        following = min(hours.scale_down_schedule().next(now), hours.scale_up_schedule().next(now), end)
+        up += dt.timedelta() if hours.is_scheduled_off(now) else following - now
         now = following
     return up / dt.timedelta(hours=1)
 

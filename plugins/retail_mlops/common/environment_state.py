@@ -52,7 +52,7 @@ def is_scaled_up(context: Context) -> bool:
         state = "stopped: its node group is at 0, by the nightly backstop"
     else:
         state = f"{record.phase if record.state else 'about to go down'} ({record.owner})"
-    next_scale_up = hours.up().next(dt.datetime.now(dt.UTC))
+    next_scale_up = hours.scale_up_schedule().next(dt.datetime.now(dt.UTC))
     log.info(
         "The environment is %s: waiting for scale_up. Next on %s %s if scale_up is not paused, or trigger it now",
         state,

@@ -41,7 +41,7 @@ def values(admin: str) -> dict[str, str]:
 
 def backstop_cron() -> str:
     """Return EventBridge's cron of the backstop: BACKSTOP_AFTER scale_down, on its days, in TIMEZONE."""
-    down = hours.down()
+    down = hours.scale_down_schedule()
     at = dt.datetime.combine(_MONDAY, dt.time.fromisoformat(down.at)) + BACKSTOP_AFTER
     shift = (at.date() - _MONDAY).days  # 1 when it falls on the next day
     days = sorted((day + shift) % 7 for day in down.weekdays)
@@ -60,7 +60,7 @@ def after_hours(metric: str = "requests") -> str:
     off = [
         number
         for number in range(7 * 24)
-        if all(hours.are_off(start + number * hour + part) for part in (-hour, dt.timedelta(), hour * 0.999))
+        if all(hours.is_scheduled_off(start + number * hour + part) for part in (-hour, dt.timedelta(), hour * 0.999))
     ]
     firsts = [number for number in off if number - 1 not in off]
     lasts = [number for number in off if number + 1 not in off]

@@ -56,11 +56,11 @@ def too_late(direction: Literal["down", "up"], now: dt.datetime) -> str:
 
     The schedule's newest moment counts, however late a run starts: Airflow may have been down.
     """
-    off = hours.are_off(now)
+    off = hours.is_scheduled_off(now)
     if (direction == "down") == off:
         return ""
-    newest = (hours.down() if off else hours.up()).last(now)
-    following = (hours.down() if direction == "down" else hours.up()).next(now)
+    newest = (hours.scale_down_schedule() if off else hours.scale_up_schedule()).last(now)
+    following = (hours.scale_down_schedule() if direction == "down" else hours.scale_up_schedule()).next(now)
     return (
         f"too late: since {newest:%a %H:%M} the schedule wants the environment {'off' if off else 'on'} "
         f"(next scale_{direction}: {following:%a %Y-%m-%d %H:%M})"

@@ -68,7 +68,7 @@ class TimeOff:
     @property
     def days(self) -> list[dt.date]:
         """The local days whose files change: those of the time off, and those that were planned to be of it."""
-        return sorted({*hours.by_day(self.start, self.end), *hours.by_day(self.start, self.planned_end)})
+        return sorted({*hours.hours_by_day(self.start, self.end), *hours.hours_by_day(self.start, self.planned_end)})
 
 
 def time_off(record: Record) -> TimeOff | None:
@@ -91,7 +91,7 @@ def daily_costs(document: dict[str, Any] | None, off: TimeOff, day: dt.date) -> 
     Adding a time off again, with its actual end instead of the planned one, replaces it.
     """
     entries = [entry for entry in (document or {}).get("off", []) if entry["since"] != _since(off)]
-    if count := hours.by_day(off.start, off.end).get(day):
+    if count := hours.hours_by_day(off.start, off.end).get(day):
         entries.append(
             {
                 "since": _since(off),

@@ -159,7 +159,9 @@ def verify_stopped() -> None:
             timeout_error=_leftovers_error,
         )
     off_since = record.off_since or _now()
-    lock.save_record(record, phase=Phase.DOWN, off_since=off_since, planned_until=hours.up().next(off_since))
+    lock.save_record(
+        record, phase=Phase.DOWN, off_since=off_since, planned_until=hours.scale_up_schedule().next(off_since)
+    )
     log.info("No node, no instance and no load balancer is left")
 
 
