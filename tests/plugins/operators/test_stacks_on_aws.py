@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from unittest import mock
 
@@ -51,7 +52,7 @@ def test_plan_of_a_fresh_account_leaves_neither_stack_nor_change_set(hook):
     wanted = stack("fresh", Bucket=bucket("plan-only"), Repository=REPOSITORY)
     text = hook.plan(wanted, "plan", 0.1)
     assert "fresh would be created" in text
-    assert "| Add    | Bucket " in text
+    assert re.search(r"\| Add +\| Bucket ", text)
     assert hook.status("fresh") is None
     assert hook.conn.list_change_sets(StackName="fresh")["Summaries"] == []
 
@@ -59,8 +60,8 @@ def test_plan_of_a_fresh_account_leaves_neither_stack_nor_change_set(hook):
 def test_plan_of_a_stack_whose_imports_do_not_exist_yet_says_so(hook):
     role = {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": {"Fn::ImportValue": "made-later"}}}
     text = hook.plan(stack("later", Bucket=role), "plan", 0.1)
-    assert "imports made-later, which nothing exports yet" in text
-    assert "| Add    | Bucket " in text
+    assert "imports made-later, which no stack exports yet" in text
+    assert re.search(r"\| Add +\| Bucket ", text)
     assert hook.status("later") is None
 
 
@@ -71,7 +72,7 @@ def test_name_that_somebody_else_has_fails_is_named_and_can_be_mended(hook, serv
     assert any(
         line.startswith("Bucket (AWS::S3::Bucket): ") and "already exists" in line for line in hook.failures("taken")
     )
-    assert "removed and created again" in hook.plan(wanted, "plan", 0.1)
+    assert "deleted and created again" in hook.plan(wanted, "plan", 0.1)
 
     s3.delete_bucket(Bucket="taken-by-somebody")
     assert deploy(hook, wanted) == "CREATE_COMPLETE"

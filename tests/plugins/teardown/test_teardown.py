@@ -53,7 +53,7 @@ class Account:
     def delete_stack(self, component, **params):
         """One try of the operator: until the stack is gone, or the error that Airflow would retry."""
         operator = DeleteStackOperator(
-            task_id="x", component=component, kept_by="keep_data" if component == "lake" else None, aws_conn_id=ADMIN
+            task_id="x", component=component, keep_param="keep_data" if component == "lake" else None, aws_conn_id=ADMIN
         )
         try:
             operator.execute({"params": {"keep_data": False} | params})
@@ -68,7 +68,7 @@ class Account:
         self.hook.stop_jobs(5, 0.1)
         self.hook.delete_images()
         self.hook.delete_packages()
-        self.hook.forget_scaled_down()
+        self.hook.delete_scale_record()
         self.hook.delete_logs()
         there = self.statuses()
         for component in reversed(STACKS):
@@ -320,10 +320,10 @@ def test_load_balancer_of_a_cluster_that_no_stack_of_ours_made_stays(account, mo
     arn = arn["LoadBalancers"][0]["LoadBalancerArn"]
     there = {"cluster": {"name": "mlops-retail-cluster", "status": "ACTIVE"}}
     monkeypatch.setattr(account.hook.client("eks"), "describe_cluster", lambda name: there)
-    assert account.hook.cluster_name_is_ours() is False
+    assert account.hook.owns_cluster_name() is False
     assert account.hook.delete_orphaned_balancers() == []
     monkeypatch.undo()
-    assert account.hook.cluster_name_is_ours() is True
+    assert account.hook.owns_cluster_name() is True
     account.client("elbv2").delete_load_balancer(LoadBalancerArn=arn)
 
 
@@ -469,7 +469,7 @@ def test_rejected_second_question_ends_the_run(monkeypatch, by):
     answer = {"choice": "Reject", "by": by, "at": "2026-01-01T00:00:00+00:00", "reason": ""}
     context = in_task(monkeypatch, confirm_twice=True)
     context["ti"] = SimpleNamespace(
-        dag_id="teardown", xcom_pull=lambda task_ids: answer, get_dr_count=lambda dag_id, states: 0
+        dag_id="teardown", xcom_pull=lambda task_ids, key: answer, get_dr_count=lambda dag_id, states: 0
     )
     with pytest.raises(RetailError, match="nothing was deleted"):
         tasks.check_confirmation()
