@@ -110,7 +110,7 @@ LABEL org.opencontainers.image.title="retail-airflow" \
       mlops.runtime="airflow" \
       mlops.lock="${LOCK_AIRFLOW}"
 
-# --- local: the embedded AWS, control plane and nodes, whose pods and jobs run in the other two environments ----
+# --- local: the AWS emulation, control plane and nodes, whose pods and jobs run in the other two environments ----
 FROM runtime AS local
 COPY --from=environment-local-aws /app/.venv/local-aws /app/.venv/local-aws
 COPY --from=environment-jobs /app/.venv/jobs /app/.venv/jobs

@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         "dev", pattern=r"^[a-z][a-z0-9]{1,11}$", description="name of the environment, part of names and tags"
     )
     account_id: str = Field(
-        "123456789012", pattern=r"^\d{12}$", description="AWS account; the embedded AWS uses the default"
+        "123456789012", pattern=r"^\d{12}$", description="AWS account; the AWS emulation uses the default"
     )
     region: Annotated[str, AfterValidator(_supported_region)] = REGION
     owner: Annotated[str, AfterValidator(_tag_value)] = Field("ml-team", description="tag Owner")

@@ -1,4 +1,4 @@
-"""The commands on a real local stack: PostgreSQL, Airflow and the embedded AWS, without a cluster."""
+"""The commands on a real local stack: PostgreSQL, Airflow and the AWS emulation, without a cluster."""
 
 import json
 import os
@@ -222,7 +222,7 @@ def test_a_paused_dag_is_not_run(live):
 
 
 def test_an_airflow_of_one_run_works_on_the_aws_that_boto3_finds_and_is_gone_afterwards(live, down, monkeypatch):
-    """The embedded AWS of the one local stack is the account of the other, which has none."""
+    """The AWS emulation of the one local stack is the account of the other, which has none."""
     account = dict(line.removeprefix("export ").split("=", 1) for line in live.ok("aws-env").splitlines())
     given = account | {"MLOPS_TARGET": "aws", "RETAIL_ACCOUNT_ID": "123456789012", "RETAIL_POLL_SECONDS": "1"}
     monkeypatch.setattr(Commands, "env", property(lambda self: base_env(self) | given))

@@ -240,7 +240,7 @@ UNUSED = {
     ("node", "ecr:BatchCheckLayerAvailability"),
     ("node", "logs:DescribeLogStreams"),
 }
-"""(role, action) that are granted for AWS, which asks for them where the embedded AWS does not."""
+"""(role, action) that are granted for AWS, which asks for them where the AWS emulation does not."""
 
 
 def test_every_action_of_a_role_was_used_or_has_a_reason(live):

@@ -1,6 +1,6 @@
 """What the checks of an account find in quotas, versions, clocks; answers are checked against botocore's models.
 
-The same against the embedded AWS: tests/cli/preflight/test_checks_on_local_aws.py.
+The same against the AWS emulation: tests/cli/preflight/test_checks_on_local_aws.py.
 """
 
 import datetime as dt

@@ -1,4 +1,4 @@
-"""The check before the first run against the embedded AWS, with one thing after the other missing."""
+"""The check before the first run against the AWS emulation, with one thing after the other missing."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Stacks against the embedded AWS: what goes wrong with them, and how the next run goes on."""
+"""Stacks against the AWS emulation: what goes wrong with them, and how the next run goes on."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Teardown against the embedded AWS, with the real templates: faults, leftovers, two environments. No cluster here."""
+"""Teardown against the AWS emulation, with the real templates: faults, leftovers, two environments. No cluster here."""
 
 import json
 from contextlib import suppress

@@ -17,7 +17,7 @@ KEYS = {"AccessKeyId": "AKIAEMBEDDED", "SecretAccessKey": "secret"}
 
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[config.LocalStack]:
-    """A local stack whose embedded AWS has been started once, and whose database has a password."""
+    """A local stack whose AWS emulation has been started once, and whose database has a password."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "RETAIL_", "MLOPS_"))]:
         monkeypatch.delenv(name)  # a container has only what the compose file gives it
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
