@@ -61,7 +61,7 @@ def header_variant(path: Path) -> str:
     with _open(path) as file:
         line = _reading(path, lambda: file.readline(_HEADER_BYTES)).removeprefix(_BOM)
     if not line.strip():
-        raise RawFileError(f"{path.name} is empty: land the week's file again")
+        raise RawFileError(f"{path.name} is empty: put a complete file in its place, then run etl with accept_new_raw")
     _require_utf8(path, line, 1)
     names = tuple(line.decode().rstrip("\r\n").replace('"', "").split(","))
     for variant, expected in HEADERS.items():
@@ -108,7 +108,7 @@ def read_rows(path: Path, text_types: Mapping[str, pl.DataType]) -> Iterator[pl.
         yield rows
         is_empty = False
     if is_empty:
-        raise RawFileError(f"{path.name} has a header and no rows: land the week's file again")
+        raise RawFileError(f"{path.name} has a header and no rows: put a complete file in its place, then run etl with accept_new_raw")
 
 
 def lines_at(path: Path, rows: Collection[int]) -> dict[int, str]:
@@ -178,7 +178,7 @@ def _reading(path: Path, read: Callable[[], T]) -> T:
     try:
         return read()
     except (EOFError, BadGzipFile, IsalError) as error:  # type: ignore[misc]  # its stub takes the class for an instance
-        raise RawFileError(f"{path.name} is truncated or damaged ({error}): land the week's file again") from error
+        raise RawFileError(f"{path.name} is truncated or damaged ({error}): put a complete file in its place, then run etl with accept_new_raw") from error
 
 
 def _require_utf8(path: Path, data: bytes, row: int) -> None:

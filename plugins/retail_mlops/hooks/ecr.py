@@ -63,7 +63,7 @@ class ImageHook(EcrHook):
         if not images:
             raise RetailError(
                 f"there is no image in {repository}. Push one: `make image` (local stack) or "
-                "`make docker-build docker-push` (AWS)"
+                "`make docker-build docker-push IMAGE=…` (AWS, docs/aws.md)"
             )
         newest = max(images, key=lambda image: (image["imagePushedAt"], image["imageDigest"]))
         return f"{settings().repository(repository)}@{newest['imageDigest']}"
