@@ -32,6 +32,7 @@ _COLUMN_COUNT_LINE: Final = b"," * len(RAW) + b"\n"
 _SCIENTIFIC: Final = re.compile(r"\d[.\d]*[eE][+-]?\d+|\d+\.\d*")
 
 T = TypeVar("T")
+REPLACE_IT: Final = "put a complete file in its place, then run etl with accept_new_raw"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def header_variant(path: Path) -> str:
     with _open(path) as file:
         line = _reading(path, lambda: file.readline(_HEADER_BYTES)).removeprefix(_BOM)
     if not line.strip():
-        raise RawFileError(f"{path.name} is empty: put a complete file in its place, then run etl with accept_new_raw")
+        raise RawFileError(f"{path.name} is empty: {REPLACE_IT}")
     _require_utf8(path, line, 1)
     names = tuple(line.decode().rstrip("\r\n").replace('"', "").split(","))
     for variant, expected in HEADERS.items():
@@ -108,7 +109,7 @@ def read_rows(path: Path, text_types: Mapping[str, pl.DataType]) -> Iterator[pl.
         yield rows
         is_empty = False
     if is_empty:
-        raise RawFileError(f"{path.name} has a header and no rows: put a complete file in its place, then run etl with accept_new_raw")
+        raise RawFileError(f"{path.name} has a header and no rows: {REPLACE_IT}")
 
 
 def lines_at(path: Path, rows: Collection[int]) -> dict[int, str]:
@@ -178,7 +179,7 @@ def _reading(path: Path, read: Callable[[], T]) -> T:
     try:
         return read()
     except (EOFError, BadGzipFile, IsalError) as error:  # type: ignore[misc]  # its stub takes the class for an instance
-        raise RawFileError(f"{path.name} is truncated or damaged ({error}): put a complete file in its place, then run etl with accept_new_raw") from error
+        raise RawFileError(f"{path.name} is truncated or damaged ({error}): {REPLACE_IT}") from error
 
 
 def _require_utf8(path: Path, data: bytes, row: int) -> None:

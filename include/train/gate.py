@@ -1,7 +1,7 @@
 """The gate between a trained model and the registry: evidence in, verdict out, no I/O.
 
 It runs twice: in the evaluation job for the report, and again in the DAG `train` on evaluation.json. The details of
-the rules are stored in evaluation.json.
+the rules are stored in evaluation.json. The limits are settings: RETAIL_MIN_ACCURACY and so on in include/settings.py.
 """
 
 from pydantic import BaseModel, ConfigDict, Field

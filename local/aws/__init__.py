@@ -1,7 +1,7 @@
 """The AWS emulation: ministack in one process, with what it lacks for this project, on one loopback port.
 
 Importing a module changes nothing. `serve` checks the version of ministack (`compatibility`) and then calls
-`install.install` once, which applies the list `PATCHES` of every module that has one.
+`patches.install` once, which applies the list `PATCHES` of every module that has one.
 
 process
   __main__        `python -m local.aws`: acquires the lock on the state, ends what a killed process left, serves
@@ -13,8 +13,8 @@ process
   recovery        gives up what a kill interrupted
 changes of ministack
   compatibility   the one version, and its private names that are used here
-  patches         what a patch is
-  install         all patches, applied by one call
+  patch           what a patch is
+  patches         all patches, applied by one call
   service_models  botocore's service models, read once and without their documentation
 services
   cloudformation/ handlers: how a type is added; cluster_resources, lake_resources, registry_resources,

@@ -1,53 +1,84 @@
-"""Describe one change of ministack, and apply it.
+"""Install everything that local.aws changes in ministack: the one place where that happens."""
 
-Each module that changes ministack lists its changes in `PATCHES`, with the reason. Nothing happens when a module is
-imported: `install.install` applies all lists. The reasons hold for the version in `compatibility.VERSION`.
-"""
+import logging
+from typing import Final
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from types import ModuleType
-from typing import Any
+from local.aws import compatibility, service_models, tagging
+from local.aws.cloudformation import (
+    cluster_resources,
+    drift,
+    handlers,
+    lake_resources,
+    operations_resources,
+    registry_resources,
+)
+from local.aws.cloudwatch import embedded_metrics, log_filter, saved_queries
+from local.aws.ec2 import network_interfaces
+from local.aws.ecr import registry
+from local.aws.eks import (
+    access_policies,
+    clusters,
+    login_tokens,
+    node_instances,
+    nodegroups,
+    reconciler,
+    routes,
+    running_planes,
+    service_account_roles,
+    stack_handlers,
+)
+from local.aws.iam import enforcement, saved_sessions
+from local.aws.patch import Patch
+from local.aws.sagemaker import service as sagemaker
+from local.stack import config
 
-Response = tuple[int, dict[str, str], bytes]
-"""Status, headers and body: what ministack's request handlers return."""
+log = logging.getLogger(__name__)
+
+PATCHES: Final[tuple[Patch, ...]] = (
+    *service_models.PATCHES,
+    *enforcement.PATCHES,
+    *saved_sessions.PATCHES,
+    *registry.PATCHES,
+    *network_interfaces.PATCHES,
+    *embedded_metrics.PATCHES,
+    *log_filter.PATCHES,
+    *saved_queries.PATCHES,
+    *tagging.PATCHES,
+    *cluster_resources.PATCHES,
+    *lake_resources.PATCHES,
+    *registry_resources.PATCHES,
+    *operations_resources.PATCHES,
+    *drift.PATCHES,
+    *clusters.PATCHES,
+    *access_policies.PATCHES,
+    *login_tokens.PATCHES,
+    *service_account_roles.PATCHES,
+    *nodegroups.PATCHES,
+    *node_instances.PATCHES,
+    *routes.PATCHES,
+    *stack_handlers.PATCHES,
+)
+"""What is changed whatever serves SageMaker. A later patch of the same name wraps an earlier one."""
+
+_installed: list[str] = []
+"""The names that this process has replaced."""
 
 
-@dataclass(frozen=True)
-class Patch:
-    """A name of ministack, or a member of a table of ministack, that local.aws replaces."""
-
-    module: ModuleType
-    name: str
-    reason: str
-    replacement_of: Callable[[Any], Any]
-    """From the original (None for a new member of a table) to what takes its place."""
-    keys: tuple[str, ...] = ()
-    """The path to the member, when the name is a table; missing tables on the way are created."""
-
-    @property
-    def target(self) -> str:
-        """Return the name in full, such as `ministack.services.ec2._ACTION_MAP[DeleteSubnet]`."""
-        return f"{self.module.__name__}.{self.name}" + "".join(f"[{key}]" for key in self.keys)
-
-    def apply(self) -> None:
-        """Replace the original. Raise AttributeError when ministack has no such name."""
-        original = getattr(self.module, self.name)
-        if not self.keys:
-            setattr(self.module, self.name, self.replacement_of(original))
-            return
-        table, member = original, self.keys[-1]
-        for key in self.keys[:-1]:
-            table = table.setdefault(key, {})
-        table[member] = self.replacement_of(table.get(member))
+def patches(service: sagemaker.SageMaker) -> tuple[Patch, ...]:
+    """Return all patches, with the reason of each, in the order in which they are applied."""
+    return (*PATCHES, handlers.run_off_event_loop(PATCHES), *sagemaker.patches(service))
 
 
-def replace(module: ModuleType, name: str, value: Any, reason: str, keys: tuple[str, ...] = ()) -> Patch:
-    """Return the patch that puts `value` in the place of the original."""
-    return Patch(module, name, reason, lambda _original: value, keys)
+def install(stack: config.LocalStack, service: sagemaker.SageMaker) -> None:
+    """Apply all patches to ministack, and create the owner of the control planes.
 
-
-def wrap(module: ModuleType, name: str, wrapper: Callable[..., Any], reason: str, keys: tuple[str, ...] = ()) -> Patch:
-    """Return the patch that calls `wrapper(original, ...)` where ministack calls the original."""
-    return Patch(module, name, reason, lambda original: partial(wrapper, original), keys)
+    Call it once per process, after `compatibility.check`. Raise RuntimeError at the second call, which would wrap
+    everything again.
+    """
+    if _installed:
+        raise RuntimeError(f"ministack is patched already ({len(_installed)} names): call install() once per process")
+    running_planes.start(stack, before_stop=reconciler.stop_agent)
+    for patch in patches(service):
+        patch.apply()
+        _installed.append(patch.target)
+    log.info("ministack %s: %d names replaced", compatibility.VERSION, len(_installed))

@@ -18,7 +18,7 @@ from hypercorn.typing import ASGIFramework
 
 from local.aws import compatibility, home, recovery, root, schedules
 from local.aws.eks import clusters, reconciler, running_planes
-from local.aws.install import install
+from local.aws.patches import install
 from local.aws.persistence import Saver
 from local.aws.sagemaker import service as sagemaker
 from local.stack import config

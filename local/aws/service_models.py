@@ -7,7 +7,7 @@ from botocore.exceptions import DataNotFoundError, UnknownServiceError
 from botocore.model import ServiceModel
 from ministack.core import iam_actions, responses
 
-from local.aws.patches import replace
+from local.aws.patch import replace
 from local.stack import renewing
 
 REASON: Final = "each of the two reads every model again, with all texts: 200 MB for the services of this project"

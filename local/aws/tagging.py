@@ -6,7 +6,7 @@ from typing import Final
 from ministack.core import responses
 from ministack.services import alb, cloudwatch, cloudwatch_logs, ec2, eks, tagging
 
-from local.aws.patches import Patch, replace
+from local.aws.patch import Patch, replace
 
 Tags = list[dict[str, str]]
 Tagged = Iterable[tuple[str, Tags]]

@@ -5,7 +5,7 @@ that and the order of its modules, from what is started down to plain data:
 
     agent         the nodes of a cluster in one process, started and stopped as asked
     node          a node: its status, its lease, its pods
-    kubelet       the node's own endpoint: logs and resource metrics
+    kubelet_api   the node's own endpoint: logs and resource metrics
     pod           a pod: init containers, containers, status, the end
     container     a container: a process in a session of its own, restarts, probes, hooks
     launch        command line, variables and working directory of a container
@@ -13,7 +13,7 @@ that and the order of its modules, from what is started down to plain data:
     runtime       what a node asks of its environment: images, admission, logs (NodeRuntime)
     proxy         Services: TCP to ready endpoints
     controlplane  etcd, kube-apiserver, kube-controller-manager, kube-scheduler, metrics-server; components, pki, assets
-    checks, volumes, environment, sessions, api, ...   the helpers of the above
+    probes, volumes, environment, sessions, api, ...   the helpers of the above
     spec          ClusterSpec, NodeSpec, RunSpec: plain data
 
 The API refuses loopback addresses in EndpointSlices. So it shows Services and pods at 10.x.y.z, and the processes

@@ -9,10 +9,10 @@ from pathlib import Path
 from local.kube import environment, processes, sessions
 from local.kube.api import UNREACHABLE, Object, now
 from local.kube.backoff import Backoff
-from local.kube.checks import Checker, Probe
 from local.kube.context import PodContext
 from local.kube.errors import ApiError, CannotStart
 from local.kube.launch import Launch, prepare
+from local.kube.probes import Checker, Probe
 
 LOG_TAIL_LINES = 80
 LOG_TAIL_BYTES = 2048

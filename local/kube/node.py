@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-from local.kube import kubelet
+from local.kube import kubelet_api
 from local.kube.api import UNREACHABLE, Api, Events, Object, now
 from local.kube.context import NodeContext
 from local.kube.errors import ApiError, CannotStart
@@ -79,7 +79,7 @@ class Node:
         await self._report()
         self._tasks.spawn(self._heartbeat())
         self._tasks.spawn(self._refresh_volumes())
-        async with kubelet.serve(self.pods, self.spec.kubelet_port, self._api.tls_server):
+        async with kubelet_api.serve(self.pods, self.spec.kubelet_port, self._api.tls_server):
             await self._api.follow("/api/v1/pods", self._changed, fieldSelector=f"spec.nodeName={self.name}")
 
     def _changed(self, deleted: bool, obj: Object) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from ministack.services.cloudformation import drift
 
 from local.aws.cloudformation.handlers import Properties
-from local.aws.patches import wrap
+from local.aws.patch import wrap
 
 
 def _policies_as_objects(expected: Callable[..., Properties], *arguments: Any) -> Properties:

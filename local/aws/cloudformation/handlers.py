@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from ministack.services.cloudformation import provisioners, stacks
 
-from local.aws.patches import Patch, replace, wrap
+from local.aws.patch import Patch, replace, wrap
 
 Properties = dict[str, Any]
 """The properties of a resource, as the template spells them."""

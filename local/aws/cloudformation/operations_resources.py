@@ -18,7 +18,7 @@ from local.aws.cloudformation.handlers import (
     replace_handler,
     unless_gone,
 )
-from local.aws.patches import wrap
+from local.aws.patch import wrap
 
 
 def _account() -> str:

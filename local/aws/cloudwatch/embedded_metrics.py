@@ -14,7 +14,7 @@ from ministack.core.concurrency import spawn_background
 from ministack.services import cloudwatch_logs
 
 from local.aws import root
-from local.aws.patches import Response, wrap
+from local.aws.patch import Response, wrap
 
 log = logging.getLogger(__name__)
 

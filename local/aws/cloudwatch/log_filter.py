@@ -6,7 +6,7 @@ from typing import Any, Final
 from ministack.core.responses import json_response
 from ministack.services import cloudwatch_logs
 
-from local.aws.patches import Response, wrap
+from local.aws.patch import Response, wrap
 
 Request = dict[str, Any]
 

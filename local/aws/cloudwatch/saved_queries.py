@@ -9,7 +9,7 @@ from typing import Any, Final
 from ministack.core.responses import AccountRegionScopedDict, error_response_json, json_response
 from ministack.services import cloudwatch_logs
 
-from local.aws.patches import Response, wrap
+from local.aws.patch import Response, wrap
 
 Document = dict[str, Any]
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from ministack.services import ec2
 
 from local.aws.cloudformation.handlers import Properties, wrap_handler
-from local.aws.patches import Response, wrap
+from local.aws.patch import Response, wrap
 
 FILTERS: Final = {"vpc-id": "VpcId", "subnet-id": "SubnetId", "status": "Status"}
 Parameters = dict[str, Any]

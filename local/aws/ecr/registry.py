@@ -15,7 +15,7 @@ from ministack.core.router import extract_access_key_id
 from ministack.services import ecr
 
 from local.aws.ecr import scans
-from local.aws.patches import Response, wrap
+from local.aws.patch import Response, wrap
 
 Handler = Callable[..., Awaitable[Response]]
 

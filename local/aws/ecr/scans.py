@@ -20,7 +20,7 @@ from ministack.core.responses import error_response_json, json_response
 from ministack.services import ecr
 from packaging.version import Version
 
-from local.aws.patches import Response
+from local.aws.patch import Response
 from local.stack import sbom
 
 OPERATIONS: Final = ("StartImageScan", "DescribeImageScanFindings")

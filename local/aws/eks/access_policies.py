@@ -8,7 +8,7 @@ from ministack.services import eks
 from local.aws.eks.api_client import ApiServerError
 from local.aws.eks.control_planes import Plane
 from local.aws.eks.running_planes import plane_of
-from local.aws.patches import replace
+from local.aws.patch import replace
 
 log = logging.getLogger(__name__)
 

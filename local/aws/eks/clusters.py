@@ -11,7 +11,7 @@ from ministack.core import responses
 from ministack.services import eks
 
 from local.aws.eks.running_planes import planes
-from local.aws.patches import Patch, Response, replace, wrap
+from local.aws.patch import Patch, Response, replace, wrap
 from local.stack.waiting import wait_until
 
 _MOCK_CA: Final = base64.b64encode(b"MOCK-CA-CERTIFICATE").decode()

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from ministack.services import eks
 
 from local.aws.eks.running_planes import planes
-from local.aws.patches import wrap
+from local.aws.patch import wrap
 
 Decoded = tuple[Any, dict[str, list[str]]]
 """The signed URL's parts, and its query."""

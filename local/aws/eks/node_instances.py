@@ -12,7 +12,7 @@ from local.aws.eks.api_client import ApiServerError
 from local.aws.eks.control_planes import Plane
 from local.aws.eks.drain import Blocked, drain
 from local.aws.eks.nodegroups import Group
-from local.aws.patches import wrap
+from local.aws.patch import wrap
 
 log = logging.getLogger(__name__)
 

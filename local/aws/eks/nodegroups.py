@@ -10,7 +10,7 @@ from typing import Any, Final
 from ministack.services import eks
 
 from local.aws.eks import updates
-from local.aws.patches import Response, replace, wrap
+from local.aws.patch import Response, replace, wrap
 
 Group = dict[str, Any]
 

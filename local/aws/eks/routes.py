@@ -9,7 +9,7 @@ from ministack.services import eks
 from local.aws.eks import nodegroups, updates
 from local.aws.eks.running_planes import planes
 from local.aws.eks.service_account_roles import issuer_keys
-from local.aws.patches import Response, wrap
+from local.aws.patch import Response, wrap
 
 
 def _key_set(identifier: str, _body: bytes) -> Response:

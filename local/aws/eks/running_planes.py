@@ -28,7 +28,7 @@ def _issuer_of(labels: dict[str, str]) -> str | None:
 def planes() -> Planes:
     """Return the owner of the control planes. Raise RuntimeError before `start`."""
     if not _planes:
-        raise RuntimeError("the control planes have no owner yet: call local.aws.install.install() first")
+        raise RuntimeError("the control planes have no owner yet: call local.aws.patches.install() first")
     return _planes[0]
 
 

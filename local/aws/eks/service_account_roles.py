@@ -7,7 +7,7 @@ import jwt
 from ministack.services import iam, sts
 
 from local.aws.eks.running_planes import planes
-from local.aws.patches import wrap
+from local.aws.patch import wrap
 
 
 def issuer_keys(issuer: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ministack.services import eks
 
-from local.aws.patches import Response
+from local.aws.patch import Response
 
 Update = dict[str, Any]
 

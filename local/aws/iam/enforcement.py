@@ -22,7 +22,7 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.services import eks
 
 from local.aws.home import ALLOWED
-from local.aws.patches import replace, wrap
+from local.aws.patch import replace, wrap
 
 _NODE_GROUP: Final = re.compile(r"/clusters/(?P<cluster>[^/]+)/node-groups/(?P<group>[^/]+)(?:/[^/]+)?")
 _recorded: Final[set[str]] = set()

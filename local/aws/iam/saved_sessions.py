@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from ministack.services import sts
 
-from local.aws.patches import replace
+from local.aws.patch import replace
 
 
 def _get_state() -> dict[str, Any]:

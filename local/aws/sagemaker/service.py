@@ -16,7 +16,7 @@ from ministack import app
 from ministack.core import iam_actions, iam_evaluator, responses, router
 
 from local.aws import home, tagging
-from local.aws.patches import Patch, Response, replace, wrap
+from local.aws.patch import Patch, Response, replace, wrap
 from local.aws.sagemaker.job_run import SERVICE, Platform
 from local.aws.sagemaker.jobs import Jobs
 from local.aws.sagemaker.model_registry import Registry

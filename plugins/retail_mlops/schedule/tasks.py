@@ -24,8 +24,8 @@ from retail_mlops.hooks.public_endpoint import PublicEndpoint
 from retail_mlops.hooks.s3_lake import LakeHook
 from retail_mlops.schedule import cost_files, lock, preconditions, savings
 from retail_mlops.schedule.capacity import Capacity, step_timeout
-from retail_mlops.schedule.leftovers import Leftover, find_leftovers, table
 from retail_mlops.schedule.running_resources import RunningResourcesHook
+from retail_mlops.schedule.still_running import Leftover, find_leftovers, table
 
 if TYPE_CHECKING:  # it imports the Kubernetes client, which takes half a second: only a login needs it
     from retail_mlops.hooks.eks_cluster import Cluster

@@ -5,7 +5,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from local.kube.checks import Checker, Threshold, port_number
+from local.kube.probes import Checker, Threshold, port_number
 
 CONTAINER = {"name": "api", "ports": [{"name": "http", "containerPort": 8000}]}
 

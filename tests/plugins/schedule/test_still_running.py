@@ -2,8 +2,8 @@
 
 import pytest
 
-from retail_mlops.schedule.leftovers import find_leftovers, table
 from retail_mlops.schedule.running_resources import Balancer, Instance
+from retail_mlops.schedule.still_running import find_leftovers, table
 
 
 def test_nothing_left_is_an_empty_list():
