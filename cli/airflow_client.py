@@ -161,11 +161,6 @@ class Airflow:
 
         return wait_until(finished, timeout, every=0.5, error=error)
 
-    def backfill(self, dag: str, start: str, end: str, max_active_runs: int = 2) -> int:
-        """Start a backfill of the dates `start` to `end` (ISO, both inclusive) and return its id."""
-        body = {"dag_id": dag, "from_date": start, "to_date": end, "max_active_runs": max_active_runs}
-        return int(self.call("POST", "/backfills", body)["id"])
-
     # --- tasks ---
     def states(self, dag: str, run_id: str) -> dict[str, str | None]:
         """Return the state of each task of a run."""

@@ -57,9 +57,9 @@ def provision() -> None:
     bootstrap = ApplyOperator(task_id="bootstrap_cluster", manifests=tasks.cluster_basics, aws_conn_id=ADMIN)
     copy_controller_image = task(tasks.copy_controller_image)()
     install_controller = task(tasks.install_controller)()
-    prepare = setup(task(smoke_test.prepare_smoke_test)())
+    prepare = setup(task(smoke_test.prepare_smoke_test))()
     test = ClusterJobOperator(task_id="smoke_test", manifest=smoke_test.smoke_test, aws_conn_id=ADMIN)
-    clean_up = teardown(task(smoke_test.clean_up_smoke_test)())
+    clean_up = teardown(task(smoke_test.clean_up_smoke_test))()
     chain(check_account, create_github_login, *stacks, stop_after_dry_run, bootstrap, prepare, test, clean_up)
     stop_after_dry_run >> activate_cost_tag
     chain(bootstrap, copy_controller_image, install_controller)

@@ -279,3 +279,10 @@ def test_no_other_dag_runs_as_the_person(bag):
     assert len(found) >= 4
     for module in found:
         assert not {"ADMIN", "'aws_admin'"} & set(clients(module)), module
+
+
+def test_smoke_test_is_cleaned_up_also_after_a_failure(bag):
+    clean_up = bag.dags["provision"].get_task("clean_up_smoke_test")
+    assert clean_up.is_teardown
+    assert clean_up.trigger_rule == "all_done_setup_success"
+    assert bag.dags["provision"].get_task("prepare_smoke_test").is_setup

@@ -130,7 +130,7 @@ def test_it_survives_kill_9_of(service: str, stack: LocalStack) -> None:
 def test_the_demo_is_green_again(stack: LocalStack) -> None:
     told = stack.compose("run", "--rm", "demo").stdout
     assert "0 new" in told
-    assert "0 weeks built, 12 were there" in told
+    assert "0 weeks built, 12 existed" in told
 
 
 def test_down_leaves_nothing(stack: LocalStack) -> None:

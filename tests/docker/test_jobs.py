@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.retail_mlops import requests
+from retail_mlops.common import job_requests as requests
 from tests.docker.engine import ROOT, Container, docker, image
 from tests.include.etl.conftest import WEEK, text  # noqa: F401 - a fixture
 from tests.include.train.gold import training_base, write_gold

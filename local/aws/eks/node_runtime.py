@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from local.kube.runtime import ContainerLog
 from local.kube.spec import RunSpec
 from local.stack import code_images as images
 from local.stack import renewing
-
-log = logging.getLogger(__name__)
 
 ANNOTATIONS = "eks.amazonaws.com/"
 MOUNT_PATH = "/var/run/secrets/eks.amazonaws.com/serviceaccount"

@@ -86,10 +86,7 @@ class _RetailJob(SageMakerBaseOperator):
                 raise AirflowException(f"stopped waiting for {self.kind} job {name}: {event.get('message')}")
             self.log.warning("%s job %s still runs, but its trigger failed: %s", self.kind, name, event.get("message"))
             return self._wait(ti, name, job)  # not a failure: nobody would watch the job until the retry
-        if self._status(job) == "Stopped" and name != job_name(ti):
-            self.log.info("Job %s of an earlier try was stopped: starting another", name)
-            return self._start(ti)
-        return self._finish(name, job)
+        return self._conclude(ti, name, job)
 
     def on_kill(self) -> None:
         """Stop the job. Runs between two lines of the methods below, in the same thread; they continue afterwards."""
@@ -121,7 +118,7 @@ class _RetailJob(SageMakerBaseOperator):
         self._started = name
         job = self._watch(name, job)
         if self._status(job) not in RUNNING:
-            return self._finish(name, job)
+            return self._conclude(ti, name, job)
         self._require_running(ti)
         attempts = (settings().job_max_runtime_seconds + QUEUE_AND_START) // self.check_interval
         self.defer(
@@ -143,6 +140,13 @@ class _RetailJob(SageMakerBaseOperator):
             time.sleep(POLL_IN_TASK)
             job = self._describe(name) or {}
         return job
+
+    def _conclude(self, ti: RuntimeTaskInstanceProtocol, name: str, job: dict[str, Any]) -> str:
+        """Take the result of a job that has ended; start another where it was stopped with an earlier try."""
+        if self._status(job) == "Stopped" and name != job_name(ti):
+            self.log.info("Job %s of an earlier try was stopped: starting another", name)
+            return self._start(ti)
+        return self._finish(name, job)
 
     def _finish(self, name: str, job: dict[str, Any]) -> str:
         self._show_log(name)

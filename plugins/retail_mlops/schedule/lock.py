@@ -20,6 +20,7 @@ from retail_mlops.hooks.s3_lake import LakeHook
 
 LOCK_TIMEOUT: Final = 3600.0
 """Seconds to wait for a deploy, or for the other of the two DAGs."""
+WRITE_ATTEMPTS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def acquire_lock(context: Context, phase: Phase) -> Record | None:
 
 
 def _attempt(context: Context, phase: Phase) -> Attempt:
-    while True:  # a conditional write fails only when another run has just written: look again at once
+    for _ in range(WRITE_ATTEMPTS):  # a conditional write fails only when another run has just written: look again
         record, tag = read_record()
         if record is None and phase is Phase.COMING_UP:
             return Attempt()
@@ -65,6 +66,7 @@ def _attempt(context: Context, phase: Phase) -> Attempt:
             own = Record(phase=Phase.CLAIMED, owner=owner_of(context))
         if LakeHook().replace_document(lake.SCALED_DOWN, own.model_dump(mode="json"), tag):
             return Attempt(record=own)
+    return Attempt(held_by="another run, which writes the record at the same time")
 
 
 def require_lock(context: Context) -> Record:

@@ -170,6 +170,17 @@ def test_task_that_is_killed_while_it_waits_stops_its_job(stack, patient, monkey
         stack.execute()
 
 
+def test_cleared_task_starts_its_own_job_when_the_old_one_stops_while_it_waits(stack, patient):
+    stack.absent(SECOND)
+    stack.found(FIRST, "Stopping")
+    stack.found(FIRST, "Stopped")
+    stack.created(SECOND)
+    stack.found(SECOND, "InProgress")
+    stack.found(SECOND, "Completed")
+
+    assert stack.execute(number=2) == SECOND
+
+
 def test_job_of_a_task_that_died_is_found_again(stack):
     stack.found(FIRST, "InProgress")
 
