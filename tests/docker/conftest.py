@@ -1,6 +1,5 @@
 """Images of this checkout, built once a session, and what tests/api has: a tiny bundle and a stub of AWS."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
@@ -10,6 +9,7 @@ from local.stack.config import any_free_port
 from tests.api.conftest import CREDENTIALS, Release, aws, release, start  # noqa: F401 - fixtures
 from tests.api.stub_aws import StubAws
 from tests.docker import engine
+from tools import build_images
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,12 +26,8 @@ def usable_docker() -> None:
 
 @pytest.fixture(scope="session")
 def builder() -> ModuleType:
-    """tools/build_images.py: its folder is no package, since Docker's own client for Python has that name."""
-    spec = importlib.util.spec_from_file_location("docker_images", engine.ROOT / "tools/build_images.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """Return tools/build_images.py, with one revision for all tests."""
+    module = build_images
     revision = module.revision()  # once: the checkout may change while the tests run
     module.revision = lambda: revision
     return module

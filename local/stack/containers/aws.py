@@ -10,6 +10,7 @@ from local.stack.containers import kube
 
 def main() -> None:
     """Run until SIGTERM."""
+    stack = config.load()  # first: `find` may point the cache to /kube, which is read-only here
     os.environ["KUBE_ASSETS"] = str(kube.find())
-    os.environ |= environment.base(config.load())
+    os.environ |= environment.base(stack)
     aws.main()
