@@ -305,10 +305,11 @@ def newest_staged(live, but):
 
 # --- what breaks while it serves ---
 def processes(live, text):
+    """The processes of the stack whose command line has these whole words."""
     found = []
     for pid in members(str(live.stack.state)):
         try:
-            if text in " ".join(psutil.Process(pid).cmdline()):
+            if f"{text} " in " ".join([*psutil.Process(pid).cmdline(), ""]):
                 found.append(pid)
         except psutil.NoSuchProcess:
             continue
