@@ -121,7 +121,7 @@ def test_down_of_a_stopped_stack_is_fine(down):
 
 @pytest.mark.parametrize(
     ("command", "reason"),
-    [("token", "Airflow does not answer"), ("kubeconfig", "no cluster yet"), ("aws-env", "never started")],
+    [("token", "Airflow does not answer"), ("kubeconfig", "no cluster yet"), ("aws-env", "never been started")],
 )
 def test_a_command_that_needs_the_stack_says_so_in_one_line(down, command, reason):
     done = down.run(command)
