@@ -83,10 +83,9 @@ unit-rest:
 	@.venv/dev/bin/pytest $(DEV_TESTS) $(UNIT_ONLY) --ignore=tests/api --ignore=tests/include --ignore=tests/benchmarks
 test-faults: kube ## kill processes, break data, refuse permissions: two stacks, 3 GB each
 	@.venv/dev/bin/pytest -n 2 $(DEV_TESTS) -m faults
-test-ci: kube test-unit ## test and test-faults in one; ROTATE=1/3, CHANGED_SINCE=commit: docs/ci.md
+test-ci: kube test-unit ## test and test-faults in one: two workers with a local stack each
 	@.venv/airflow/bin/pytest -n 2 $(AIRFLOW_TESTS) -m "integration and not faults"
-	@.venv/dev/bin/pytest -n 2 $(DEV_TESTS) -m "integration or faults" \
-	  $${ROTATE:+--rotate="$$ROTATE"} $${CHANGED_SINCE:+--changed-since="$$CHANGED_SINCE"}
+	@.venv/dev/bin/pytest -n 2 $(DEV_TESTS) -m "integration or faults"
 test-ui: kube .venv/ui/lock.sha256 ## the life of an environment, in a real browser
 	@.venv/ui/bin/pytest tests/ui
 test-docker: install ## the Docker images api and jobs, compared with the local runtime; needs Docker

@@ -1,4 +1,4 @@
-"""What all tests share: which of them run, and on which of several workers."""
+"""What all tests share: their order, and which of several workers runs which."""
 
 import functools
 import importlib.util
@@ -8,40 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests import selection
-
-ROOT = Path(__file__).resolve().parents[1]
 RELEASES = ("test_kills", "test_serving", "test_permissions")
 """Files of tests/integration that use a stack of their own when there are two workers: about half of the time."""
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("faults", "a part of the fault tests (docs/ci.md)")
-    group.addoption("--rotate", metavar="K/N", help="of the tests marked faults run the K-th of N parts only")
-    group.addoption("--changed-since", metavar="REV", help="and those of every file whose subject has changed since")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the tests that use a stack first, and leave out the fault tests of other parts."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that use a stack first: they take longest."""
     items.sort(key=lambda item: order(item.nodeid))
-    if not (text := config.getoption("--rotate")):
-        return
-    try:
-        rotation = selection.Rotation.parse(text)
-        revision = config.getoption("--changed-since")
-        changed = selection.changed_since(revision, ROOT) if revision else []
-    except ValueError as error:
-        raise pytest.UsageError(str(error)) from error
-    files = selection.touched({item.nodeid.partition("::")[0] for item in items}, changed)
-
-    def is_taken(item: pytest.Item) -> bool:
-        if not item.get_closest_marker("faults") or item.nodeid.partition("::")[0] in files:
-            return True
-        return rotation.takes(selection.unit(item.nodeid, together=bool(item.get_closest_marker("together"))))
-
-    left_out = [item for item in items if not is_taken(item)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if is_taken(item)]
 
 
 def order(nodeid: str) -> int:

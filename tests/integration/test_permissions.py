@@ -22,7 +22,7 @@ from local.stack import config
 from local.stack.airflow_environment import with_aws
 from retail_mlops.common.job_requests import url
 
-pytestmark = [pytest.mark.faults, pytest.mark.together, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 
 HERE = Path(__file__).resolve().parent
 

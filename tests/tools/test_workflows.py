@@ -1,11 +1,8 @@
 """The pipeline is thin and closed: make targets only, pinned actions, no permission that a job does not use."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,7 +60,7 @@ def commands() -> list[str]:
 
 
 def test_the_workflows_are_these():
-    assert set(WORKFLOWS) == {"ci", "nightly", "image", "deploy", "retrain", "teardown"}
+    assert set(WORKFLOWS) == {"ci", "image", "deploy", "retrain", "teardown"}
     assert not list((ROOT / ".github/workflows").glob("*.yml"))
 
 
@@ -144,63 +141,6 @@ def test_unit_tests_are_split_without_losing_any():
     }
     for line in unit:
         assert line[line.index("-m") :][1:5] == ['"not', "integration", "and", "not"]
-
-
-def test_the_full_fault_tables_run_every_night():
-    assert [one["cron"] for one in workflow("nightly")["on"]["schedule"]] == ["0 20 * * *"]
-    assert targets("nightly") == {"test-faults"}
-    assert not re.search("ROTATE|CHANGED_SINCE|continue-on-error", WORKFLOWS["nightly"].read_text())
-
-
-@pytest.fixture
-def own_ci(tmp_path: Path) -> Callable[..., dict[str, str]]:
-    """Runs .ci/run on a repository of one commit; the variables that `make test-ci` got."""
-    (tmp_path / "repository/.ci").mkdir(parents=True)
-    (tmp_path / "bin").mkdir()
-    make, repository = tmp_path / "bin/make", tmp_path / "repository"
-    make.write_text('#!/bin/sh\n[ "$1" = test-ci ] && env > "$OUT"\nexit 0\n')
-    make.chmod(0o755)
-    shutil.copy2(ROOT / ".ci/run", repository / ".ci/run")
-
-    def git(*words: str | Path, **dates: str) -> str:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-        env = os.environ | dates
-        return subprocess.check_output(["git", *identity, *words], cwd=repository, env=env, text=True).strip()
-
-    def run(**given: str) -> dict[str, str]:
-        out = tmp_path / "variables"
-        path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        kept = {name: value for name, value in os.environ.items() if name not in ("CI_BASE", "ROTATE", "CHANGED_SINCE")}
-        env = kept | {"PATH": path, "OUT": str(out)} | given
-        subprocess.run([repository / ".ci/run"], check=True, env=env, capture_output=True)
-        lines = (line.partition("=") for line in out.read_text().splitlines())
-        return {name: value for name, _, value in lines} | {"HEAD": git("rev-parse", "HEAD")}
-
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-q", "-m", "first", GIT_COMMITTER_DATE="2026-01-01T00:00:00Z")
-    run.git = git
-    return run
-
-
-def test_own_ci_takes_the_part_of_its_commit_and_what_changed_since_the_base(own_ci):
-    got = own_ci(CI_BASE="abc")
-    assert got["CHANGED_SINCE"] == "abc"
-    assert got["ROTATE"] == f"{int(got['HEAD'][:8], 16) % 3 + 1}/3"
-
-
-def test_own_ci_takes_what_changed_within_a_day_when_it_is_not_told_the_base(own_ci):
-    first = own_ci.git("rev-parse", "HEAD")
-    own_ci.git("commit", "-q", "--allow-empty", "-m", "second")
-    got = own_ci()
-    assert got["CHANGED_SINCE"] == first
-    assert got["ROTATE"].endswith("/3")
-
-
-def test_own_ci_takes_everything_when_it_cannot_know_what_changed(own_ci):
-    own_ci.git("commit", "-q", "--amend", "-m", "of today")
-    got = own_ci()
-    assert (got["ROTATE"], got["CHANGED_SINCE"]) == ("1/1", "")
 
 
 def test_pre_commit_runs_make_targets():
