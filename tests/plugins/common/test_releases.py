@@ -11,18 +11,7 @@ from retail_mlops.common.releases import (
     release_record,
     releases_of_bundle,
 )
-
-IMAGE = "123456789012.dkr.ecr.ap-southeast-1.amazonaws.com/mlops/retail-api@sha256:" + "a" * 64
-RELEASE = Release(
-    id="v3-0123456789",
-    model_package_arn="arn:aws:sagemaker:ap-southeast-1:123456789012:model-package/g/3",
-    version=3,
-    bundle_digest="b" * 64,
-    image=IMAGE,
-    source_url="s3://bucket/artifacts/training/j/output/model.tar.gz",
-    evidence_url="s3://bucket/artifacts/evaluation/e/evaluation.json",
-    previous="v2-0123456789",
-)
+from tests.plugins.releases import IMAGE, RELEASE
 
 
 def test_held_out_baskets_lie_beside_the_evidence():

@@ -221,17 +221,6 @@ def test_change_is_executed_and_waited_for_deferred(stack, operator):
     assert deferred.value.trigger.waiter_name == "stack_create_complete"
 
 
-@pytest.fixture
-def patient(monkeypatch):
-    """Tasks wait themselves; a look at a stack takes no time."""
-    monkeypatch.setenv("RETAIL_WAIT_IN_TASK_SECONDS", "5")
-    settings.cache_clear()
-    monkeypatch.setattr(module, "POLL_IN_TASK", 0)
-    yield
-    monkeypatch.undo()
-    settings.cache_clear()
-
-
 def executed(stack, operator, kind):
     operator.kind = kind
     stack.status(None if kind == "CREATE" else "CREATE_COMPLETE")
@@ -240,7 +229,7 @@ def executed(stack, operator, kind):
 
 
 @pytest.mark.parametrize("kind", ["CREATE", "UPDATE"])
-def test_stack_that_is_done_at_once_needs_no_trigger(stack, operator, patient, kind):
+def test_stack_that_is_done_at_once_needs_no_trigger(stack, operator, waits_in_task, kind):
     executed(stack, operator, kind)
     stack.status(f"{kind}_IN_PROGRESS")
     stack.status(f"{kind}_COMPLETE")
@@ -252,7 +241,7 @@ def test_stack_that_is_done_at_once_needs_no_trigger(stack, operator, patient, k
     ("kind", "ended"),
     [("CREATE", "ROLLBACK_COMPLETE"), ("UPDATE", "UPDATE_ROLLBACK_COMPLETE"), ("CREATE", None)],
 )
-def test_stack_that_fails_while_its_task_waits_lists_what_failed(stack, operator, patient, kind, ended):
+def test_stack_that_fails_while_its_task_waits_lists_what_failed(stack, operator, waits_in_task, kind, ended):
     executed(stack, operator, kind)
     stack.status(f"{kind}_IN_PROGRESS")
     stack.status(ended)
@@ -261,7 +250,7 @@ def test_stack_that_fails_while_its_task_waits_lists_what_failed(stack, operator
         operator.execute(CONTEXT)
 
 
-def test_stack_that_takes_longer_is_waited_for_deferred(stack, operator, patient, monkeypatch):
+def test_stack_that_takes_longer_is_waited_for_deferred(stack, operator, waits_in_task, monkeypatch):
     executed(stack, operator, "CREATE")
     stack.status("CREATE_IN_PROGRESS")
     moments = iter([0, 4.9, 5.1])
@@ -437,7 +426,7 @@ def test_call_that_stays_throttled_fails_readably_and_is_left_to_the_tasks_own_r
     assert len(pauses) == 9
 
 
-def test_trigger_waits_as_patiently():
+def test_trigger_waits_as_waits_in_taskly():
     trigger = module.StackTrigger(
         stack_name="s", kind="UPDATE", waiter_delay=1, waiter_max_attempts=1, aws_conn_id="aws_admin"
     )

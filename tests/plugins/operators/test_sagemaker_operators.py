@@ -9,7 +9,6 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from botocore.stub import Stubber
 
-from include.settings import settings
 from retail_mlops.common.errors import RetailError
 from retail_mlops.common.job_requests import Source, training
 from retail_mlops.common.names import job_name
@@ -114,18 +113,7 @@ def test_first_try_starts_a_job_and_waits_deferred(stack):
     assert deferred.value.trigger.job_name == FIRST
 
 
-@pytest.fixture
-def patient(monkeypatch):
-    """Tasks wait themselves; a look at a job takes no time."""
-    monkeypatch.setenv("RETAIL_WAIT_IN_TASK_SECONDS", "5")
-    settings.cache_clear()
-    monkeypatch.setattr(module, "POLL_IN_TASK", 0)
-    yield
-    monkeypatch.undo()
-    settings.cache_clear()
-
-
-def test_job_that_is_over_at_once_needs_no_trigger(stack, patient):
+def test_job_that_is_over_at_once_needs_no_trigger(stack, waits_in_task):
     stack.absent(FIRST)
     stack.created(FIRST)
     stack.found(FIRST, "InProgress")
@@ -135,7 +123,7 @@ def test_job_that_is_over_at_once_needs_no_trigger(stack, patient):
     assert stack.execute() == FIRST
 
 
-def test_job_that_fails_while_its_task_waits_is_a_failure(stack, patient):
+def test_job_that_fails_while_its_task_waits_is_a_failure(stack, waits_in_task):
     stack.absent(FIRST)
     stack.created(FIRST)
     stack.found(FIRST, "InProgress")
@@ -145,7 +133,7 @@ def test_job_that_fails_while_its_task_waits_is_a_failure(stack, patient):
         stack.execute()
 
 
-def test_longer_job_is_waited_for_deferred(stack, patient, monkeypatch):
+def test_longer_job_is_waited_for_deferred(stack, waits_in_task, monkeypatch):
     stack.absent(FIRST)
     stack.created(FIRST)
     stack.found(FIRST, "InProgress")
@@ -157,7 +145,7 @@ def test_longer_job_is_waited_for_deferred(stack, patient, monkeypatch):
         stack.execute()
 
 
-def test_task_that_is_killed_while_it_waits_stops_its_job(stack, patient, monkeypatch):
+def test_task_that_is_killed_while_it_waits_stops_its_job(stack, waits_in_task, monkeypatch):
     stack.absent(FIRST)
     stack.created(FIRST)
     stack.found(FIRST, "InProgress")
@@ -170,7 +158,7 @@ def test_task_that_is_killed_while_it_waits_stops_its_job(stack, patient, monkey
         stack.execute()
 
 
-def test_cleared_task_starts_its_own_job_when_the_old_one_stops_while_it_waits(stack, patient):
+def test_cleared_task_starts_its_own_job_when_the_old_one_stops_while_it_waits(stack, waits_in_task):
     stack.absent(SECOND)
     stack.found(FIRST, "Stopping")
     stack.found(FIRST, "Stopped")

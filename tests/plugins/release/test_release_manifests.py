@@ -8,7 +8,6 @@ from include.settings import Settings
 from retail_mlops.common import api_manifests
 from retail_mlops.common.api_manifests import ALB, public_address, rendered
 from retail_mlops.common.errors import RetailError
-from retail_mlops.common.releases import Release
 from retail_mlops.release import manifests as release_module
 from retail_mlops.release.manifests import (
     IN_SERVICE,
@@ -17,20 +16,7 @@ from retail_mlops.release.manifests import (
     endpoint_manifests,
     release_manifests,
 )
-
-IMAGE = "123456789012.dkr.ecr.ap-southeast-1.amazonaws.com/mlops/retail-api@sha256:" + "a" * 64
-RELEASE = Release(
-    id="v3-0123456789",
-    model_package_arn="arn:aws:sagemaker:ap-southeast-1:123456789012:model-package/g/3",
-    version=3,
-    bundle_digest="b" * 64,
-    image=IMAGE,
-    source_url="s3://bucket/artifacts/training/j/output/model.tar.gz",
-    evidence_url="s3://bucket/artifacts/evaluation/e/evaluation.json",
-    previous="v2-0123456789",
-)
-BUCKET = "mlops-retail-prediction-dev-123456789012"
-
+from tests.plugins.releases import BUCKET, IMAGE, RELEASE
 
 KINDS = {
     "eks": {"overlay": "eks"},

@@ -1,20 +1,9 @@
 """The record of a release as people read it."""
 
-from retail_mlops.common.releases import FAILED, Release, release_record
+from retail_mlops.common.releases import FAILED, release_record
 from retail_mlops.release.report import report
+from tests.plugins.releases import RELEASE
 from tests.plugins.text import squeezed
-
-IMAGE = "123456789012.dkr.ecr.ap-southeast-1.amazonaws.com/mlops/retail-api@sha256:" + "a" * 64
-RELEASE = Release(
-    id="v3-0123456789",
-    model_package_arn="arn:aws:sagemaker:ap-southeast-1:123456789012:model-package/g/3",
-    version=3,
-    bundle_digest="b" * 64,
-    image=IMAGE,
-    source_url="s3://bucket/artifacts/training/j/output/model.tar.gz",
-    evidence_url="s3://bucket/artifacts/evaluation/e/evaluation.json",
-    previous="v2-0123456789",
-)
 
 
 def test_record_is_shown_with_what_its_checks_found():
